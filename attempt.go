@@ -1,0 +1,200 @@
+package aurora
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// flushEvery is how often the output of a running step is saved, and so about
+// how much of it a kill can lose.
+const flushEvery = 2 * time.Second
+
+// An attempt runs one item step by step and keeps its revision. Stores that
+// are streamers run statements in a better way of their own.
+type attempt struct {
+	lease  Lease
+	item   Item
+	output Output
+	report func(Revision)
+
+	mu  sync.Mutex
+	rev Revision
+}
+
+// runItem runs one item and saves its checkpoint before and after each step.
+func (r *Runner) runItem(ctx context.Context, lease Lease, item Item, report func(Revision)) error {
+	a := &attempt{lease: lease, item: item, report: report, rev: item.Revision}
+	a.rev.StartedAt = time.Now()
+	var next slog.Handler
+	if r.Logger != nil {
+		next = r.Logger.Handler()
+	}
+	env := &Env{
+		Log: slog.New(a.output.Handler(next)), Database: r.Database, pauseAt: r.pauseAt(ctx),
+		save: func(ctx context.Context, checkpoint json.RawMessage) error {
+			return a.save(ctx, func(rev *Revision) { rev.Checkpoint = checkpoint })
+		},
+		progress: func(done, total int64) {
+			r.report(Event{Progress: &Progress{item.Migration.Version, done, total}})
+		},
+	}
+	stop := a.flush(ctx)
+	err := a.run(ctx, env, r.checkClock)
+	stop()
+	return a.finish(ctx, err)
+}
+
+func (a *attempt) run(ctx context.Context, env *Env, checkClock func(context.Context) error) error {
+	m := a.item.Migration
+	steps := m.Steps(a.item.Direction)
+	if !a.item.Resumes && a.item.Direction == Up && len(m.Checks) > 0 {
+		if env.Database == nil {
+			return fmt.Errorf("%s: no database to run the checks on", m.ID())
+		}
+		for _, c := range m.Checks {
+			if err := env.Database.Check(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	for i := a.rev.Done; i < len(steps); i++ {
+		if err := checkClock(ctx); err != nil {
+			return err
+		}
+		skip, err := a.unsure(i, steps[i])
+		if err != nil {
+			return err
+		}
+		if err := a.save(ctx, func(rev *Revision) { rev.Begun = i + 1 }); err != nil {
+			return err
+		}
+		if !skip {
+			env.mu.Lock()
+			env.checkpoint = a.rev.Checkpoint
+			env.mu.Unlock()
+			if err := steps[i].Run(ctx, env); err != nil {
+				return a.stepError(i, steps[i], err)
+			}
+		}
+		a.mu.Lock()
+		a.rev.Done = i + 1
+		a.rev.Hashes = append(a.rev.Hashes[:i:i], StepHash(steps[i]))
+		a.rev.Checkpoint = nil
+		a.mu.Unlock()
+	}
+	return nil
+}
+
+// unsure decides about a statement that may have run before an earlier process
+// died. Functions are idempotent by contract and simply run again.
+func (a *attempt) unsure(i int, step Step) (skip bool, err error) {
+	if !a.item.Resumes || a.rev.Begun <= i {
+		return false, nil
+	}
+	s, ok := step.(Statement)
+	if !ok {
+		return false, nil
+	}
+	switch a.item.Unsure {
+	case UnsureSkip:
+		return true, nil
+	case UnsureRerun:
+		return false, nil
+	}
+	return false, &UnsureError{Migration: a.item.Migration.ID(), Index: i, Step: s.SQL, Pos: s.Pos()}
+}
+
+// stepError wraps a step's failure in its place. A statement that certainly
+// did not happen is no longer unsure.
+func (a *attempt) stepError(i int, step Step, err error) error {
+	if errors.Is(err, ErrPaused) || errors.Is(err, ErrLeaseLost) {
+		return err
+	}
+	e := &StepError{Migration: a.item.Migration.ID(), Version: a.item.Migration.Version, Index: i, Step: step.String(), Err: err}
+	if s, ok := step.(Statement); ok {
+		e.Pos = s.Pos()
+	}
+	if !errors.Is(err, ErrOutcomeUnknown) {
+		a.mu.Lock()
+		a.rev.Begun = i
+		a.mu.Unlock()
+	}
+	return e
+}
+
+// finish saves how the attempt ended.
+func (a *attempt) finish(ctx context.Context, err error) error {
+	var asked *UnsureError
+	if errors.Is(err, ErrLeaseLost) || errors.As(err, &asked) {
+		return err
+	}
+	err = interrupted(ctx, err)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	serr := a.save(clean, func(rev *Revision) { rev.End(stateOf(err), err, time.Now()) })
+	if serr != nil {
+		return errors.Join(err, fmt.Errorf("save the revision of %s: %w", a.item.Migration.ID(), serr))
+	}
+	return err
+}
+
+// End sets how a revision ended: its state, the time, and what went wrong. A
+// completed one no longer needs what resuming needs.
+func (r *Revision) End(state State, err error, at time.Time) {
+	r.State, r.FinishedAt = state, at
+	r.Error, r.ErrorStep, r.ErrorPos = "", "", ""
+	if state == Completed {
+		r.Done, r.Begun, r.Hashes, r.Checkpoint = r.Steps, 0, nil, nil
+		return
+	}
+	if err != nil && state != Paused {
+		r.Error = err.Error()
+		var step *StepError
+		if errors.As(err, &step) {
+			r.Error, r.ErrorStep, r.ErrorPos = step.Err.Error(), step.Step, step.Pos
+		}
+	}
+}
+
+// save changes the revision and writes it with the output so far.
+func (a *attempt) save(ctx context.Context, change func(*Revision)) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change(&a.rev)
+	a.output.takeChanged()
+	a.rev.Output, a.rev.OutputDropped = a.output.Text()
+	if err := a.lease.Save(ctx, a.rev); err != nil {
+		return err
+	}
+	a.report(a.rev)
+	return nil
+}
+
+// flush saves the output now and then while a step runs.
+func (a *attempt) flush(ctx context.Context) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(flushEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if a.output.takeChanged() {
+				// A failure here shows at the next checkpoint.
+				_ = a.save(ctx, func(*Revision) {})
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}

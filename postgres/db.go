@@ -1,0 +1,314 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/aurora-migrate/aurora"
+)
+
+// DefaultSchema is the schema of the history's tables where none is given.
+const DefaultSchema = "aurora"
+
+// DefaultProject is the project where none is given.
+const DefaultProject = "default"
+
+// A Config says which database and whose history in it.
+type Config struct {
+	// URL is a postgres:// URL or a keyword/value string, as libpq takes them.
+	URL string
+	// Schema holds the tables aurora_revisions and aurora_leases. Defaults to
+	// [DefaultSchema].
+	Schema string
+	// Project separates several histories in one database. Defaults to
+	// [DefaultProject].
+	Project string
+	// Logger hears the server's warnings. Defaults to none.
+	Logger *slog.Logger
+}
+
+// A DB is one project on one PostgreSQL database. It is an [aurora.Store],
+// [aurora.Streamer], [aurora.History], [aurora.Locker] and [aurora.Database].
+// Statements and history share one connection; a second one renews the lease
+// when a run takes long enough.
+type DB struct {
+	conn    *pgconn.Config
+	schema  string
+	project string
+	log     *slog.Logger
+	sql     queries
+
+	main session // statements and history
+	side session // renewals while main is busy
+
+	mu         sync.Mutex
+	hasSchema  bool          // the schema need not be created
+	hasTables  bool          // nor the tables
+	output     aurora.Output // notices since the current migration began
+	hasNotices bool
+}
+
+// Open connects to the database and logs in. The error never contains the
+// password.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	conn, err := pgconn.ParseConfig(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("read the database url: %w", redact(err))
+	}
+	if conn.RuntimeParams["application_name"] == "" {
+		conn.RuntimeParams["application_name"] = "aurora"
+	}
+	db := &DB{
+		conn: conn, schema: cmp.Or(cfg.Schema, DefaultSchema), project: cmp.Or(cfg.Project, DefaultProject), log: cfg.Logger,
+	}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	db.sql = newQueries(db.schema)
+	db.hasTables = true // until seen otherwise
+	conn.OnNotice = db.notice
+	db.main.config, db.side.config = conn, conn
+	if err := db.main.connect(ctx); err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// Close ends the connections.
+func (db *DB) Close(ctx context.Context) error {
+	return errors.Join(db.side.close(ctx), db.main.close(ctx))
+}
+
+// notice keeps what the server says for the output of the current migration.
+func (db *DB) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.output.Add(n.Severity + ": " + n.Message)
+	db.hasNotices = true
+	if n.Severity == "WARNING" {
+		db.log.Warn(n.Message, "code", n.Code, "hint", n.Hint)
+	} else {
+		db.log.Debug(n.Message, "severity", n.Severity, "code", n.Code)
+	}
+}
+
+// takeOutput returns the notices since it was last called.
+func (db *DB) takeOutput() (text string, dropped int) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if !db.hasNotices {
+		return "", 0
+	}
+	text, dropped = db.output.Text()
+	db.output, db.hasNotices = aurora.Output{}, false
+	return text, dropped
+}
+
+// A session is one connection, opened when it is first needed and again when
+// it broke.
+type session struct {
+	config *pgconn.Config
+
+	mu   sync.Mutex
+	conn *pgconn.PgConn
+	// prepared says that the stream's own statements are on the server.
+	prepared bool
+}
+
+func (s *session) connect(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connectLocked(ctx)
+}
+
+func (s *session) connectLocked(ctx context.Context) error {
+	if s.conn != nil && !s.conn.IsClosed() {
+		return nil
+	}
+	conn, err := pgconn.ConnectConfig(ctx, s.config)
+	if err != nil {
+		return fmt.Errorf("connect to the database: %w", redact(err))
+	}
+	s.conn, s.prepared = conn, false
+	return nil
+}
+
+func (s *session) close(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		return nil
+	}
+	conn := s.conn
+	s.conn = nil
+	return conn.Close(ctx)
+}
+
+// A query is one statement of our own, with arguments in text form; nil is
+// NULL.
+type query struct {
+	sql  string
+	args [][]byte
+	name string // of the prepared statement, in a stream
+}
+
+func newQuery(sql string, args ...any) query {
+	q := query{sql: sql, args: make([][]byte, len(args))}
+	for i, a := range args {
+		q.args[i] = encode(a)
+	}
+	return q
+}
+
+// as names the prepared statement that a stream sends instead of the text.
+func (q query) as(name string) query {
+	q.name = name
+	return q
+}
+
+func encode(a any) []byte {
+	switch a := a.(type) {
+	case nil:
+		return nil
+	case string:
+		// PostgreSQL's text holds neither NUL nor invalid UTF-8, and a message
+		// must not be lost over a byte.
+		return []byte(strings.ToValidUTF8(strings.ReplaceAll(a, "\x00", "\uFFFD"), "\uFFFD"))
+	case int:
+		return strconv.AppendInt(nil, int64(a), 10)
+	case int64:
+		return strconv.AppendInt(nil, a, 10)
+	}
+	return fmt.Append(nil, a)
+}
+
+// An answer is what a query returned.
+type answer struct {
+	rows [][][]byte
+	err  error
+}
+
+// run sends queries in one round trip, each in its own transaction, and
+// returns an answer for each. The error is set when the connection broke.
+func (s *session) run(ctx context.Context, queries ...query) ([]answer, error) {
+	return s.send(ctx, true, queries)
+}
+
+// runTogether sends queries in one round trip and one transaction.
+func (s *session) runTogether(ctx context.Context, queries ...query) ([]answer, error) {
+	return s.send(ctx, false, queries)
+}
+
+func (s *session) send(ctx context.Context, apart bool, queries []query) ([]answer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.connectLocked(ctx); err != nil {
+		return nil, err
+	}
+	pl := s.conn.StartPipeline(ctx)
+	for i, q := range queries {
+		pl.SendQueryParams(q.sql, q.args, nil, nil, nil)
+		if apart || i == len(queries)-1 {
+			pl.SendPipelineSync()
+		}
+	}
+	answers := make([]answer, len(queries))
+	if err := pl.Flush(); err != nil {
+		return nil, s.broken(pl, err)
+	}
+	for i := range answers {
+		answers[i] = readAnswer(pl)
+		if apart || i == len(queries)-1 || answers[i].err != nil {
+			err := readSync(pl)
+			var pgErr *pgconn.PgError
+			if errors.As(err, &pgErr) && answers[i].err == nil {
+				answers[i].err, err = err, readSync(pl)
+			}
+			if err != nil {
+				return nil, s.broken(pl, cmp.Or(answers[i].err, err))
+			}
+			if !apart {
+				break
+			}
+		}
+	}
+	return answers, pl.Close()
+}
+
+func readAnswer(pl *pgconn.Pipeline) answer {
+	res, err := pl.GetResults()
+	if err != nil {
+		return answer{err: err}
+	}
+	rr, ok := res.(*pgconn.ResultReader)
+	if !ok {
+		return answer{err: fmt.Errorf("unexpected answer %T", res)}
+	}
+	r := rr.Read()
+	return answer{rows: r.Rows, err: r.Err}
+}
+
+// readSync reads up to the end of a transaction.
+func readSync(pl *pgconn.Pipeline) error {
+	res, err := pl.GetResults()
+	if err != nil {
+		return err
+	}
+	if _, ok := res.(*pgconn.PipelineSync); !ok {
+		return fmt.Errorf("unexpected answer %T", res)
+	}
+	return nil
+}
+
+// broken gives the connection up: what it still has in flight is unknown.
+func (s *session) broken(pl *pgconn.Pipeline, err error) error {
+	_ = pl.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.conn.Close(ctx)
+	return fmt.Errorf("%w: %w", errConnection, redact(err))
+}
+
+var errConnection = errors.New("the connection to the database was lost")
+
+// first returns the first error of an exchange.
+func first(answers []answer, err error) error {
+	if err != nil {
+		return err
+	}
+	for _, a := range answers {
+		if a.err != nil {
+			return a.err
+		}
+	}
+	return nil
+}
+
+var passwordPattern = regexp.MustCompile(`(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)|(://[^:/@\s]*:)[^@\s]*@`)
+
+// redact makes sure that no password is in an error's text. pgconn does so
+// itself for what it parses; this covers what it quotes.
+func redact(err error) error {
+	text := passwordPattern.ReplaceAllString(err.Error(), "${1}${3}xxxxx@")
+	if text == err.Error() {
+		return err
+	}
+	return redactedError{text, err}
+}
+
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e redactedError) Error() string { return e.text }
+func (e redactedError) Unwrap() error { return e.err }

@@ -1,0 +1,198 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/aurora-migrate/aurora"
+)
+
+var (
+	_ aurora.Store    = (*DB)(nil)
+	_ aurora.Streamer = (*DB)(nil)
+	_ aurora.History  = (*DB)(nil)
+	_ aurora.Locker   = (*DB)(nil)
+	_ aurora.Database = (*DB)(nil)
+)
+
+// Latest returns the newest revision of every migration in one round trip. On
+// a database that has no history of this project, it looks for one that Atlas
+// or the earlier aurora left; those revisions have Foreign set.
+func (db *DB) Latest(ctx context.Context) ([]aurora.Revision, error) {
+	answers, err := db.main.run(ctx, newQuery(db.sql.latest, db.project), newQuery(db.sql.foreign, db.schema, db.schema))
+	if err != nil {
+		return nil, err
+	}
+	latest, foreign := answers[0], answers[1]
+	if latest.err != nil && !isMissing(latest.err) {
+		return nil, fmt.Errorf("read the history in schema %s: %w", db.schema, latest.err)
+	}
+	if foreign.err == nil && len(foreign.rows) > 0 {
+		db.mu.Lock()
+		db.hasSchema = string(foreign.rows[0][0]) == "true"
+		db.hasTables = latest.err == nil
+		db.mu.Unlock()
+	}
+	if len(latest.rows) > 0 || foreign.err != nil {
+		return scanAll(latest.rows)
+	}
+	return db.readForeign(ctx, foreign.rows)
+}
+
+// Revisions returns all attempts at one migration, newest first.
+func (db *DB) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
+	rows, err := db.read(ctx, newQuery(db.sql.revisions, db.project, version))
+	if err != nil {
+		return nil, fmt.Errorf("read the history of version %s: %w", version, err)
+	}
+	return scanAll(rows)
+}
+
+// Execution returns one run with its revisions.
+func (db *DB) Execution(ctx context.Context, id string) (aurora.Execution, error) {
+	rows, err := db.read(ctx, newQuery(db.sql.execution, db.project, id))
+	if err != nil {
+		return aurora.Execution{}, fmt.Errorf("read execution %s: %w", id, err)
+	}
+	if len(rows) == 0 {
+		return aurora.Execution{}, fmt.Errorf("execution %s: %w", id, aurora.ErrNotFound)
+	}
+	revisions, err := scanAll(rows)
+	return aurora.ExecutionOf(revisions), err
+}
+
+// Executions returns runs, newest first. The cursor is the newest token of the
+// last one: a lease serves one execution, so tokens tell them apart.
+func (db *DB) Executions(ctx context.Context, cursor string, limit int) ([]aurora.Execution, string, error) {
+	var after int64
+	if cursor != "" {
+		var err error
+		if after, err = strconv.ParseInt(cursor, 10, 64); err != nil || after <= 0 {
+			return nil, "", fmt.Errorf("read executions: not a cursor: %q", cursor)
+		}
+	}
+	// One more tells whether there is a next page.
+	rows, err := db.read(ctx, newQuery(db.sql.executions, db.project, after, limit+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("read executions: %w", err)
+	}
+	var groups [][]aurora.Revision
+	var tokens []string
+	for _, row := range rows {
+		r, err := scan(row)
+		if err != nil {
+			return nil, "", err
+		}
+		if n := len(groups); n == 0 || groups[n-1][0].ExecutionID != r.ExecutionID {
+			groups = append(groups, nil)
+			tokens = append(tokens, string(row[len(row)-1]))
+		}
+		groups[len(groups)-1] = append(groups[len(groups)-1], r)
+	}
+	next := ""
+	if len(groups) > limit {
+		groups, next = groups[:limit], tokens[limit-1]
+	}
+	out := make([]aurora.Execution, len(groups))
+	for i, g := range groups {
+		out[i] = aurora.ExecutionOf(g)
+	}
+	return out, next, nil
+}
+
+// read runs one query of the history; where the tables are missing there are
+// no rows.
+func (db *DB) read(ctx context.Context, q query) ([][][]byte, error) {
+	answers, err := db.main.run(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if err := answers[0].err; err != nil && !isMissing(err) {
+		return nil, err
+	}
+	return answers[0].rows, nil
+}
+
+func scanAll(rows [][][]byte) ([]aurora.Revision, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	out := make([]aurora.Revision, len(rows))
+	for i, row := range rows {
+		var err error
+		if out[i], err = scan(row); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// scan reads a row of columns, with description and output if it has them.
+func scan(row [][]byte) (aurora.Revision, error) {
+	var bad error
+	integer := func(i int) int64 {
+		n, err := strconv.ParseInt(string(row[i]), 10, 64)
+		if err != nil {
+			bad = fmt.Errorf("read a revision: column %d: %w", i+1, err)
+		}
+		return n
+	}
+	r := aurora.Revision{
+		ExecutionID: string(row[0]), Version: string(row[1]), Name: string(row[2]), Checksum: string(row[3]),
+		Direction: aurora.Direction(row[4]), State: aurora.State(row[5]), Kind: aurora.Kind(row[6]),
+		Token: integer(7), Seq: int(integer(8)), Steps: int(integer(9)), Done: int(integer(10)), Begun: int(integer(11)),
+		Checkpoint: bytes.Clone(row[13]),
+		Error:      string(row[14]), ErrorStep: string(row[15]), ErrorPos: string(row[16]),
+		StartedAt: micros(row[17]), FinishedAt: micros(row[18]),
+		Operator: string(row[20]), OutputDropped: int(integer(21)),
+	}
+	if err := json.Unmarshal(row[12], &r.Hashes); err != nil {
+		bad = fmt.Errorf("read a revision's hashes: %w", err)
+	}
+	if err := json.Unmarshal(row[19], &r.Holder); err != nil {
+		bad = fmt.Errorf("read a revision's holder: %w", err)
+	}
+	if len(row) == 24 {
+		r.Description, r.Output = string(row[22]), string(row[23])
+	}
+	return r, bad
+}
+
+// micros reads a time in microseconds since the epoch; NULL is the zero time.
+func micros(b []byte) time.Time {
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+func timestamp(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.999999Z07:00")
+}
+
+// saveQuery writes r under the lease with that token; now takes the times that
+// r leaves open from the server.
+func (db *DB) saveQuery(token int64, r aurora.Revision, now bool) query {
+	sql := db.sql.save
+	if now {
+		sql = db.sql.saveNow
+	}
+	holder, _ := json.Marshal(r.Holder) // strings and a number
+	hashes, _ := json.Marshal(r.Hashes)
+	var checkpoint any
+	if r.Checkpoint != nil {
+		checkpoint = string(r.Checkpoint)
+	}
+	return newQuery(sql, db.project, token, r.ExecutionID, r.Version, r.Name, r.Description, r.Checksum,
+		string(r.Direction), string(r.State), string(r.Kind), r.Seq, r.Steps, r.Done, r.Begun, string(hashes),
+		checkpoint, r.Error, r.ErrorStep, timestamp(r.StartedAt), timestamp(r.FinishedAt), string(holder), r.Operator,
+		r.Output, r.OutputDropped, r.ErrorPos)
+}

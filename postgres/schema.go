@@ -1,0 +1,202 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// queries are the statements of the history, with the schema's name filled in.
+type queries struct {
+	bootstrap            []string // without the schema itself
+	createSchema         string
+	latest, revisions    string
+	execution            string
+	executions           string
+	acquire, lease       string
+	renew, release       string
+	breakLease           string
+	guard, after         string
+	save, saveNow        string
+	output, committed    string
+	foreign, foreignRead string
+}
+
+// columns are those that every reading query returns, in the order in which
+// scan takes them; the last two are left out where they may be large.
+const columns = `execution, version, name, checksum, direction, state, kind, token::text, seq::text, steps::text,
+	done::text, begun::text, hashes, checkpoint, error, error_step, error_pos,
+	(extract(epoch from started_at) * 1000000)::bigint::text, (extract(epoch from finished_at) * 1000000)::bigint::text,
+	holder, operator, output_dropped::text`
+
+// held is true of the lease's row while the lease is ours.
+const held = `project = $1 AND token = $2::bigint AND expires_at > clock_timestamp()`
+
+func newQueries(schema string) queries {
+	quoted := `"` + strings.ReplaceAll(schema, `"`, `""`) + `"`
+	fill := strings.NewReplacer("{schema}", quoted, "{r}", quoted+".aurora_revisions", "{l}", quoted+".aurora_leases",
+		"{columns}", columns, "{held}", held).Replace
+	return queries{
+		createSchema: fill(`CREATE SCHEMA IF NOT EXISTS {schema}`),
+		bootstrap: []string{
+			fill(`CREATE TABLE IF NOT EXISTS {l} (
+	project text PRIMARY KEY,
+	token bigint NOT NULL,
+	holder text NOT NULL,
+	acquired_at timestamptz NOT NULL,
+	expires_at timestamptz NOT NULL)`),
+			fill(`CREATE TABLE IF NOT EXISTS {r} (
+	project text,
+	execution text,
+	version text,
+	name text NOT NULL,
+	description text NOT NULL,
+	checksum text NOT NULL,
+	direction text NOT NULL,
+	state text NOT NULL,
+	kind text NOT NULL,
+	token bigint NOT NULL,
+	seq integer NOT NULL,
+	steps integer NOT NULL,
+	done integer NOT NULL,
+	begun integer NOT NULL,
+	hashes text NOT NULL,
+	checkpoint text,
+	error text NOT NULL,
+	error_step text NOT NULL,
+	error_pos text NOT NULL,
+	started_at timestamptz,
+	finished_at timestamptz,
+	holder text NOT NULL,
+	operator text NOT NULL,
+	output text NOT NULL,
+	output_dropped integer NOT NULL,
+	PRIMARY KEY (project, execution, version))`),
+		},
+		// The table's columns are named in full: the bare names are those of the
+		// output, which is text and sorts as such.
+		latest: fill(`SELECT DISTINCT ON (r.version) {columns} FROM {r} r WHERE project = $1
+	ORDER BY r.version, r.token DESC, r.seq DESC`),
+		revisions: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND version = $2
+	ORDER BY r.token DESC, r.seq DESC`),
+		execution: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND execution = $2
+	ORDER BY r.token, r.seq`),
+		executions: fill(`SELECT {columns}, e.last::text FROM {r} r JOIN (
+		SELECT execution, max(token) AS last FROM {r} WHERE project = $1
+		GROUP BY execution HAVING $2::bigint = 0 OR max(token) < $2::bigint ORDER BY 2 DESC LIMIT $3::bigint
+	) e USING (execution) WHERE project = $1 ORDER BY e.last DESC, r.token, r.seq`),
+		acquire: fill(`INSERT INTO {l} AS l (project, token, holder, acquired_at, expires_at)
+	VALUES ($1, 1, $2, clock_timestamp(), clock_timestamp() + $3::bigint * interval '1 microsecond')
+	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder,
+		acquired_at = EXCLUDED.acquired_at, expires_at = EXCLUDED.expires_at
+	WHERE l.expires_at <= clock_timestamp() RETURNING token::text`),
+		lease: fill(`SELECT token::text, holder, (extract(epoch from expires_at) * 1000000)::bigint::text
+	FROM {l} WHERE project = $1 AND expires_at > clock_timestamp()`),
+		renew: fill(`UPDATE {l} SET expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'
+	WHERE {held} RETURNING 1`),
+		release: fill(`UPDATE {l} SET expires_at = clock_timestamp() WHERE {held}`),
+		// The new token makes sure that what the old holder still has in flight
+		// is refused even if it asks within the same microsecond.
+		breakLease: fill(`UPDATE {l} SET expires_at = clock_timestamp(), token = token + 1 WHERE {held} RETURNING 1`),
+		// Division by zero is the plainest way to fail without a function.
+		guard: fill(`SELECT 1 / count(*) FROM {l} WHERE {held}`),
+		after: fill(`SELECT 1 / count(*) FROM {l} WHERE {held} AND EXISTS (SELECT FROM {r}
+	WHERE project = $1 AND execution = $3 AND version = $4 AND state = 'completed')`),
+		save:      fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` RETURNING 1`,
+		saveNow:   fill(saveSQL(`coalesce($19::timestamptz, now())`, `coalesce($20::timestamptz, clock_timestamp())`)) + savedTimes,
+		output:    fill(`UPDATE {r} SET output = $5, output_dropped = $6::integer WHERE project = $1 AND execution = $3 AND version = $4 AND EXISTS (SELECT FROM {l} WHERE {held})`),
+		committed: fill(`SELECT {columns} FROM {r} WHERE project = $1 AND execution = $2 AND state = 'completed'`),
+		foreign: `SELECT (to_regnamespace($1) IS NOT NULL)::text, n.nspname, c.relname,
+		(n.nspname IN ($2, 'atlas_schema_revisions', current_schema()))::text
+	FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_class c
+		ON c.relname IN ('atlas_schema_revisions', 'aurora_schema_revisions') AND c.relkind = 'r' AND has_table_privilege(c.oid, 'SELECT')
+	LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`,
+	}
+}
+
+const savedTimes = ` RETURNING (extract(epoch from started_at) * 1000000)::bigint::text, (extract(epoch from finished_at) * 1000000)::bigint::text`
+
+// saveSQL writes a revision. Its token is read from the lease's row, which
+// stays share-locked until the commit; when the lease is not ours there is no
+// token, and NOT NULL refuses the row.
+func saveSQL(started, finished string) string {
+	return `INSERT INTO {r} AS r (project, token, execution, version, name, description, checksum, direction, state, kind,
+	seq, steps, done, begun, hashes, checkpoint, error, error_step, error_pos, started_at, finished_at,
+	holder, operator, output, output_dropped)
+VALUES ($1, (SELECT token FROM {l} WHERE {held} FOR SHARE),
+	$3, $4, $5, $6, $7, $8, $9, $10, $11::integer, $12::integer, $13::integer, $14::integer, $15, $16, $17, $18, $25, ` +
+		started + `, ` + finished + `, $21, $22, $23, $24::integer)
+ON CONFLICT (project, execution, version) DO UPDATE SET token = EXCLUDED.token, name = EXCLUDED.name,
+	description = EXCLUDED.description, checksum = EXCLUDED.checksum, direction = EXCLUDED.direction, state = EXCLUDED.state,
+	kind = EXCLUDED.kind, seq = EXCLUDED.seq, steps = EXCLUDED.steps, done = EXCLUDED.done, begun = EXCLUDED.begun,
+	hashes = EXCLUDED.hashes, checkpoint = EXCLUDED.checkpoint, error = EXCLUDED.error, error_step = EXCLUDED.error_step,
+	error_pos = EXCLUDED.error_pos, started_at = EXCLUDED.started_at, finished_at = EXCLUDED.finished_at,
+	holder = EXCLUDED.holder, operator = EXCLUDED.operator, output = EXCLUDED.output, output_dropped = EXCLUDED.output_dropped`
+}
+
+// isMissing reports that the tables are not there yet.
+func isMissing(err error) bool {
+	return hasCode(err, "42P01", "3F000")
+}
+
+func hasCode(err error, codes ...string) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return false
+	}
+	for _, c := range codes {
+		if pgErr.Code == c {
+			return true
+		}
+	}
+	return false
+}
+
+// bootstrapQueries create what Latest found missing.
+func (db *DB) bootstrapQueries() []query {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.hasTables {
+		return nil
+	}
+	var qs []query
+	if !db.hasSchema {
+		qs = append(qs, newQuery(db.sql.createSchema))
+	}
+	for _, sql := range db.sql.bootstrap {
+		qs = append(qs, newQuery(sql))
+	}
+	return qs
+}
+
+// bootstrap creates the tables. Others may be doing the same: PostgreSQL's
+// IF NOT EXISTS is not safe against that, so losing such a race means looking
+// again.
+func (db *DB) bootstrap(ctx context.Context) error {
+	db.mu.Lock()
+	db.hasTables = false
+	db.mu.Unlock()
+	qs := db.bootstrapQueries()
+	for try := 0; ; try++ {
+		err := first(db.main.runTogether(ctx, qs...))
+		switch {
+		case err == nil:
+			return nil
+		case hasCode(err, "42501"):
+			return fmt.Errorf("create the history's tables in schema %s: %w (grant CREATE on the database or the schema, or name another with revisions_schema)", db.schema, err)
+		case try < 20 && hasCode(err, "23505", "42P06", "42P07", "42710", "40001", "XX000"):
+		default:
+			return fmt.Errorf("create the history's tables in schema %s: %w", db.schema, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(5+rand.N(25*(try+1))) * time.Millisecond):
+		}
+	}
+}

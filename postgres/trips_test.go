@@ -1,0 +1,40 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/internal/pgtest"
+)
+
+// Round trips are the cost that counts, so the budget is a test.
+func TestRoundTrips(t *testing.T) {
+	tests := []struct {
+		name       string
+		migrations []aurora.Migration
+		prepare    bool // apply first, then count
+		want       int
+	}{
+		{"100 fresh", many(100, 1), false, 8},
+		{"1000 fresh", many(1000, 1), false, 8},
+		{"20 files of 10 statements", many(20, 10), false, 8},
+		{"nothing to do, 1000 applied", many(1000, 1), true, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			url := pgtest.URL(t)
+			if tt.prepare {
+				mustRun(t, open(t, url), tt.migrations, aurora.Request{})
+			}
+			proxy := pgtest.NewProxy(t, url)
+			e := mustRun(t, open(t, proxy.URL), tt.migrations, aurora.Request{})
+			if !tt.prepare && len(e.Revisions) != len(tt.migrations) {
+				t.Errorf("applied %d of %d", len(e.Revisions), len(tt.migrations))
+			}
+			t.Logf("%d round trips after login on %d connection(s)", proxy.Trips(), proxy.Conns())
+			if proxy.Trips() > tt.want || proxy.Trips() == 0 {
+				t.Errorf("%d round trips, want at most %d", proxy.Trips(), tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,138 @@
+package aurora
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+)
+
+// A Store keeps the revisions of one project and its lease. The conformance
+// suites of package auroratest say in code what is written here.
+type Store interface {
+	// Latest returns the newest revision of every migration, without
+	// descriptions and output. It only reads, creates nothing, and costs one
+	// round trip; a store that was never written to has none.
+	Latest(ctx context.Context) ([]Revision, error)
+	// Acquire takes the lease for ttl, or returns a [*LockedError] at once
+	// when somebody else holds it. It creates what the store needs on first
+	// use, and survives others doing the same at the same time. Every lease
+	// has a token greater than all before it.
+	Acquire(ctx context.Context, holder Holder, ttl time.Duration) (Lease, error)
+}
+
+// A Lease is the right to run, with an end. The store's clock decides when
+// that is. Only its holder can write history.
+type Lease interface {
+	// Token returns the fencing token.
+	Token() int64
+	// Save writes revisions, all or none, replacing those with the same
+	// execution and version. It returns [ErrLeaseLost] and writes nothing when
+	// the lease has ended or somebody else has it.
+	Save(ctx context.Context, revisions ...Revision) error
+	// Renew moves the end to a full time to live from now, or returns
+	// [ErrLeaseLost]. It may be called while Save or a step is at work.
+	Renew(ctx context.Context) error
+	// Release gives the lease back. Releasing one that is lost is not an error,
+	// and does not touch the next holder's.
+	Release(ctx context.Context) error
+}
+
+// A History looks back. Stores implement it beside [Store]; all methods only
+// read.
+type History interface {
+	// Revisions returns all attempts at one migration, newest first, whole.
+	Revisions(ctx context.Context, version string) ([]Revision, error)
+	// Execution returns one run with its revisions, oldest first. It returns
+	// [ErrNotFound] when there is none.
+	Execution(ctx context.Context, id string) (Execution, error)
+	// Executions returns runs, newest first, and a cursor for the next page,
+	// empty at the end. The first page has an empty cursor; limit is at least 1.
+	Executions(ctx context.Context, cursor string, limit int) ([]Execution, string, error)
+}
+
+// A Locker tells who holds the lease, and can take it from somebody who is
+// known to be dead.
+type Locker interface {
+	// Locked returns the holder, or nil when the lease is free. It only reads.
+	Locked(ctx context.Context) (*LockedError, error)
+	// Break ends the lease with that token. It returns [ErrNotFound] when the
+	// lease is free or another one.
+	Break(ctx context.Context, token int64) error
+}
+
+// A Streamer is a store that is also the database the statements run on, and
+// can therefore run a stretch of migrations together with their revisions in
+// a few round trips.
+type Streamer interface {
+	// Stream runs the items in order, each with its revision, under the lease.
+	// It calls report for each revision whose state is stored, and for those
+	// that are running where progress can be seen. It stops at the first item
+	// that fails and returns a [*StepError] for it; nothing after it has run,
+	// and nothing of it has run if its transaction was atomic. It stores the
+	// failure too, if it can.
+	Stream(ctx context.Context, lease Lease, items []Item, report func(Revision)) error
+}
+
+// A Database runs single statements for a runner whose history is elsewhere.
+type Database interface {
+	// Exec runs a statement. The error wraps [ErrOutcomeUnknown] when the
+	// connection broke before the answer came.
+	Exec(ctx context.Context, s Statement) error
+	// Check returns an error that wraps [ErrCheckFailed] unless c holds.
+	Check(ctx context.Context, c Check) error
+}
+
+// A Holder says who holds the lease, for the person who waits for it.
+type Holder struct {
+	Host    string `json:"host,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+	User    string `json:"user,omitempty"`
+	Runtime string `json:"runtime,omitempty"` // cli, lambda, fargate
+	Link    string `json:"link,omitempty"`    // the CI job's page, when known
+}
+
+// CurrentHolder describes this process. The runtime is the caller's word for
+// its door; the link comes from the variables that GitHub Actions and GitLab
+// CI set.
+func CurrentHolder(runtime string) Holder {
+	h := Holder{PID: os.Getpid(), Runtime: runtime}
+	h.Host, _ = os.Hostname()
+	if u, err := user.Current(); err == nil {
+		h.User = u.Username
+	}
+	switch {
+	case os.Getenv("GITHUB_RUN_ID") != "":
+		h.Link = os.Getenv("GITHUB_SERVER_URL") + "/" + os.Getenv("GITHUB_REPOSITORY") + "/actions/runs/" + os.Getenv("GITHUB_RUN_ID")
+	case os.Getenv("CI_JOB_URL") != "":
+		h.Link = os.Getenv("CI_JOB_URL")
+	}
+	return h
+}
+
+// String returns "user@host, pid 4711, cli, link", as far as known.
+func (h Holder) String() string {
+	var parts []string
+	switch {
+	case h.User != "" && h.Host != "":
+		parts = append(parts, h.User+"@"+h.Host)
+	case h.Host != "":
+		parts = append(parts, h.Host)
+	case h.User != "":
+		parts = append(parts, h.User)
+	}
+	if h.PID != 0 {
+		parts = append(parts, fmt.Sprintf("pid %d", h.PID))
+	}
+	for _, s := range []string{h.Runtime, h.Link} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if len(parts) == 0 {
+		return "somebody unknown"
+	}
+	return strings.Join(parts, ", ")
+}
