@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -122,6 +123,7 @@ type session struct {
 	conn *pgconn.PgConn
 	// prepared says that the stream's own statements are on the server.
 	prepared bool
+	major    atomic.Int32 // of the server's version
 }
 
 func (s *session) connect(ctx context.Context) error {
@@ -139,6 +141,9 @@ func (s *session) connectLocked(ctx context.Context) error {
 		return fmt.Errorf("connect to the database: %w", redact(err))
 	}
 	s.conn, s.prepared = conn, false
+	version, _, _ := strings.Cut(conn.ParameterStatus("server_version"), ".")
+	major, _ := strconv.Atoi(version) // 0 for a server that does not say
+	s.major.Store(int32(major))
 	return nil
 }
 

@@ -11,8 +11,6 @@ import (
 	"github.com/aurora-migrate/aurora/postgres"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
-
 func open(t testing.TB, url string) *postgres.DB { return openProject(t, url, "") }
 
 func openProject(t testing.TB, url, project string) *postgres.DB {

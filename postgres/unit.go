@@ -194,8 +194,7 @@ func position(sql string, pos int) (line, col int) {
 // role's defaults are: no time limit that cuts a migration short, and word of
 // a dead client within half a minute. What the URL itself sets is left alone.
 func (db *DB) settings() query {
-	version, _, _ := strings.Cut(db.main.version(), ".")
-	major, _ := strconv.Atoi(version)
+	major := db.main.major.Load()
 	all := [][2]string{
 		{"standard_conforming_strings", "on"},
 		{"default_transaction_isolation", "read committed"},
@@ -222,15 +221,6 @@ func (db *DB) settings() query {
 		return newQuery("SELECT 1")
 	}
 	return newQuery("SELECT " + strings.Join(calls, ", "))
-}
-
-func (s *session) version() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conn == nil {
-		return ""
-	}
-	return s.conn.ParameterStatus("server_version")
 }
 
 // resetQueries bring the session back to where every migration starts.
