@@ -1,0 +1,5 @@
+-- Wishlists are lost; nothing else refers to them.
+
+DROP TABLE wishlist_items;
+
+DROP TABLE wishlists;
