@@ -37,7 +37,8 @@ var layers = map[string][]string{
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jackc/pgx/v5", "golang.org/x/term",
 	},
 	// Floor 5.
-	"cmd/aurora": {"cli"},
+	"cmd/aurora":       {"cli"},
+	"tools/testreport": {},
 	// For tests only: no package may import it.
 	"internal/pgtest": {"localdsql/engine", "github.com/jackc/pgx/v5"},
 }

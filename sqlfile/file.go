@@ -113,9 +113,11 @@ func (p part) steps() ([]aurora.Step, error) {
 func (p part) statements() ([]aurora.Statement, error) {
 	var opts sqllex.Options
 	// Line ends are LF by now, so a delimiter of CRLFs must be too.
-	if delim, ok := sqllex.DirectiveDelimiter(p.text); ok && strings.Contains(delim, "\r\n") {
+	delim, delimited := sqllex.DirectiveDelimiter(p.text)
+	if strings.Contains(delim, "\r\n") {
 		opts.Delimiter = strings.ReplaceAll(delim, "\r\n", "\n")
 	}
+	delimited = delimited || strings.Contains(p.text, "DELIMITER")
 	found, err := sqllex.Split(p.text, opts)
 	if err != nil {
 		return nil, p.locate(err)
@@ -129,8 +131,18 @@ func (p part) statements() ([]aurora.Statement, error) {
 				}
 			}
 		}
-		if sql := sqllex.TrimSemicolon(s.Text); sql != "" {
-			statements = append(statements, aurora.Statement{SQL: sql, File: p.file, Line: p.above + s.Line})
+		pieces := []sqllex.Statement{{Text: s.Text, Line: 1}}
+		if delimited {
+			// What a delimiter of the file's own leaves together may still be
+			// several statements, and the server takes one at a time.
+			if pieces, err = sqllex.Split(s.Text, sqllex.Options{}); err != nil {
+				return nil, part{file: p.file, above: p.above + s.Line - 1}.locate(err)
+			}
+		}
+		for _, piece := range pieces {
+			if sql := sqllex.TrimSemicolon(piece.Text); sql != "" {
+				statements = append(statements, aurora.Statement{SQL: sql, File: p.file, Line: p.above + s.Line + piece.Line - 1})
+			}
 		}
 	}
 	return statements, nil

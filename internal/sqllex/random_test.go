@@ -15,7 +15,7 @@ func TestSplitLikePsqlRandom(t *testing.T) {
 		t.Skip("psql is not installed (package postgresql-client)")
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
-	scripts := make([]string, 4000)
+	scripts := make([]string, 2000)
 	for i := range scripts {
 		var b strings.Builder
 		if i%4 == 0 {

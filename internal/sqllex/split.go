@@ -118,9 +118,9 @@ type splitter struct {
 // step reads one token; more is false at the end.
 func (s *splitter) step() (more bool, err error) {
 	if s.atDelimiter() {
-		s.emit(s.lx.pos)
-		s.lx.seek(s.lx.pos + len(s.delim))
-		return true, nil
+		pos := s.lx.pos
+		s.lx.seek(pos + len(s.delim))
+		return true, s.end(pos)
 	}
 	tok := s.next()
 	switch tok.Kind {
@@ -211,20 +211,15 @@ func (r *routine) word(src string, prev, tok Token) {
 	}
 }
 
-// end checks the statement that ends at the offset and keeps it.
+// end checks and keeps the statement that ends at the offset, if there is one,
+// and begins anew.
 func (s *splitter) end(end int) error {
-	if text := s.src[s.start:end]; len(text) > 4 && strings.EqualFold(text[:4], "COPY") {
-		if info := Classify(text); info.Stdio {
-			return copyError(s.src, s.start, info)
-		}
-	}
-	s.emit(end)
-	return nil
-}
-
-// emit keeps the statement from start to end, if there is one, and begins anew.
-func (s *splitter) emit(end int) {
 	if s.start != none {
+		if text := s.src[s.start:end]; len(text) > 4 && strings.EqualFold(text[:4], "COPY") {
+			if info := Classify(text); info.Stdio {
+				return copyError(s.src, s.start, info)
+			}
+		}
 		text := strings.TrimRight(s.src[s.start:end], whiteSpace)
 		st := Statement{Text: text, Start: s.start, End: s.start + len(text)}
 		st.Line, st.Col = s.position(s.start)
@@ -238,6 +233,7 @@ func (s *splitter) emit(end int) {
 	}
 	s.start, s.depth, s.routine, s.prev = none, 0, routine{}, Token{}
 	s.comments = s.comments[:0]
+	return nil
 }
 
 const whiteSpace = " \t\n\v\f\r"

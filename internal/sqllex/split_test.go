@@ -180,6 +180,8 @@ func TestSplitErrors(t *testing.T) {
 		{"DELIMITER\nSELECT 1", ErrDelimiter, "1:1: DELIMITER names no delimiter; write it on the same line, for example DELIMITER //"},
 		{"-- atlas:delimiter\nSELECT 1", ErrDelimiter, `1:1: atlas:delimiter names no delimiter; write it behind the word, for example "-- atlas:delimiter \n\n"`},
 		{"-- atlas:delimiter x\nSELECT ( x", ErrUnbalanced, "2:8: unclosed (; add the ) it needs"},
+		{"-- atlas:delimiter x\nCOPY t TO STDOUT x SELECT 1", ErrCopyStdio,
+			"2:1: COPY … TO STDOUT sends data to the client, which has no place for it; remove it, or run this file with psql"},
 		{"-- atlas:delimiter x\nSELECT 'x", ErrUnterminated, "2:8: unterminated string; close it with '"},
 	}
 	for _, tt := range tests {

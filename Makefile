@@ -1,0 +1,36 @@
+.DEFAULT_GOAL := help
+.PHONY: help build quickstart test short fuzz bench fmt hash clean
+
+GO ?= go
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/aurora, small and static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/aurora ./cmd/aurora
+
+quickstart: build ## Apply examples/quickstart to a local database
+	cd examples/quickstart && ../../bin/aurora migrate --env local apply
+
+test: ## Run every check and every test; installs what they need
+	@tools/test.sh
+
+short: ## Run the tests of the packages that need no database
+	$(GO) test . ./auroratest ./internal/sqllex ./internal/config ./sqlfile
+
+fuzz: ## Fuzz the parsers of outside input for a minute each
+	$(GO) test ./internal/sqllex -run '^$$' -fuzz FuzzLexer -fuzztime 1m
+	$(GO) test ./sqlfile -run '^$$' -fuzz FuzzLoad -fuzztime 1m
+	$(GO) test ./internal/config -run '^$$' -fuzz FuzzLoad -fuzztime 1m
+
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fmt: ## Format the code
+	gofmt -w .
+
+hash: build ## Recompute the quickstart's atlas.sum
+	bin/aurora migrate hash --dir file://examples/quickstart/migrations
+
+clean: ## Remove what was built, and the quickstart's database
+	rm -rf bin examples/quickstart/.aurora

