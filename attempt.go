@@ -1,11 +1,13 @@
 package aurora
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -27,9 +29,15 @@ type attempt struct {
 }
 
 // runItem runs one item and saves its checkpoint before and after each step.
-func (r *Runner) runItem(ctx context.Context, lease Lease, item Item, report func(Revision)) error {
-	a := &attempt{lease: lease, item: item, report: report, rev: item.Revision}
-	a.rev.StartedAt = time.Now()
+func (r *Runner) runItem(ctx context.Context, lease Lease, item Item, e *Execution) error {
+	// A step may report progress from several goroutines.
+	var reporting sync.Mutex
+	a := &attempt{lease: lease, item: item, rev: item.Revision}
+	a.report = func(rev Revision) {
+		reporting.Lock()
+		defer reporting.Unlock()
+		r.record(e, rev)
+	}
 	var next slog.Handler
 	if r.Logger != nil {
 		next = r.Logger.Handler()
@@ -40,13 +48,38 @@ func (r *Runner) runItem(ctx context.Context, lease Lease, item Item, report fun
 			return a.save(ctx, func(rev *Revision) { rev.Checkpoint = checkpoint })
 		},
 		progress: func(done, total int64) {
+			reporting.Lock()
+			defer reporting.Unlock()
 			r.report(Event{Progress: &Progress{item.Migration.Version, done, total}})
 		},
+	}
+	if err := a.start(ctx, r.Store); err != nil {
+		return err
 	}
 	stop := a.flush(ctx)
 	err := a.run(ctx, env, r.checkClock)
 	stop()
 	return a.finish(ctx, err)
+}
+
+// start sets when the attempt began. One that goes on with its own record
+// keeps the beginning and the output, which would be replaced otherwise.
+func (a *attempt) start(ctx context.Context, store Store) error {
+	history, ok := store.(History)
+	if a.rev.StartedAt.IsZero() || !ok {
+		a.rev.StartedAt = cmp.Or(a.rev.StartedAt, time.Now())
+		return nil
+	}
+	attempts, err := history.Revisions(ctx, a.rev.Version)
+	if err != nil {
+		return fmt.Errorf("read the earlier output of %s: %w", a.item.Migration.ID(), err)
+	}
+	for _, old := range attempts {
+		if old.ExecutionID == a.rev.ExecutionID {
+			a.output.resume(old.Output, old.OutputDropped)
+		}
+	}
+	return nil
 }
 
 func (a *attempt) run(ctx context.Context, env *Env, checkClock func(context.Context) error) error {
@@ -77,7 +110,7 @@ func (a *attempt) run(ctx context.Context, env *Env, checkClock func(context.Con
 			env.mu.Lock()
 			env.checkpoint = a.rev.Checkpoint
 			env.mu.Unlock()
-			if err := steps[i].Run(ctx, env); err != nil {
+			if err := a.runStep(ctx, env, steps[i]); err != nil {
 				return a.stepError(i, steps[i], err)
 			}
 		}
@@ -88,6 +121,17 @@ func (a *attempt) run(ctx context.Context, env *Env, checkClock func(context.Con
 		a.mu.Unlock()
 	}
 	return nil
+}
+
+// runStep turns a panic into an error: the lease and the revision outlive it.
+func (a *attempt) runStep(ctx context.Context, env *Env, step Step) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.output.Add(fmt.Sprintf("panic: %v\n\n%s", v, debug.Stack()))
+			err = fmt.Errorf("panic: %v (the output of %s has the stack)", v, a.item.Migration.ID())
+		}
+	}()
+	return step.Run(ctx, env)
 }
 
 // unsure decides about a statement that may have run before an earlier process
@@ -153,26 +197,31 @@ func (r *Revision) End(state State, err error, at time.Time) {
 		return
 	}
 	if err != nil && state != Paused {
-		r.Error = err.Error()
+		text := err.Error()
 		var step *StepError
 		if errors.As(err, &step) {
-			r.Error, r.ErrorStep, r.ErrorPos = step.Err.Error(), step.Step, step.Pos
+			text, r.ErrorStep, r.ErrorPos = step.Err.Error(), storable(step.Step), step.Pos
 		}
+		r.Error = storable(text)
 	}
 }
 
-// save changes the revision and writes it with the output so far.
+// save changes the revision, writes it with the output so far and reports it.
 func (a *attempt) save(ctx context.Context, change func(*Revision)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	change(&a.rev)
-	a.output.takeChanged()
-	a.rev.Output, a.rev.OutputDropped = a.output.Text()
-	if err := a.lease.Save(ctx, a.rev); err != nil {
+	if err := a.write(ctx); err != nil {
 		return err
 	}
 	a.report(a.rev)
 	return nil
+}
+
+func (a *attempt) write(ctx context.Context) error {
+	a.output.takeChanged()
+	a.rev.Output, a.rev.OutputDropped = a.output.Text()
+	return a.lease.Save(ctx, a.rev)
 }
 
 // flush saves the output now and then while a step runs.
@@ -192,7 +241,9 @@ func (a *attempt) flush(ctx context.Context) (stop func()) {
 			}
 			if a.output.takeChanged() {
 				// A failure here shows at the next checkpoint.
-				_ = a.save(ctx, func(*Revision) {})
+				a.mu.Lock()
+				_ = a.write(ctx)
+				a.mu.Unlock()
 			}
 		}
 	})

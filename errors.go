@@ -81,7 +81,8 @@ type ChangedError struct {
 	Migration string
 	Statement int // from 1
 	Pos       string
-	// Current is the newest applied version, for the command that accepts it.
+	// Current is the newest applied version that the directory has, for the
+	// command that accepts it; empty when there is none.
 	Current string
 }
 
@@ -102,14 +103,18 @@ func (e *ChangedError) Error() string {
 	if len(e.Missing) > 0 {
 		parts = append(parts, "applied but no longer in the directory: "+strings.Join(e.Missing, ", "))
 	}
-	return strings.Join(parts, "; ") + ". Put the files back, or accept the directory as it is with: aurora migrate set " + e.Current
+	s := strings.Join(parts, "; ") + ". Put the files back"
+	if e.Current != "" {
+		s += ", or accept the directory as it is with: aurora migrate set " + e.Current
+	}
+	return s
 }
 
 // An OutOfOrderError says that migrations appeared behind the newest applied
 // one.
 type OutOfOrderError struct {
 	Late    []string // their IDs
-	Current string   // the newest applied version
+	Current string   // the newest version that is applied, or half applied
 }
 
 // Error says which, and how to accept them.

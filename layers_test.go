@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	// Floor 5.
 	"cmd/aurora":       {"cli"},
 	"tools/testreport": {},
+	"docs":             {},
 	// For tests only: no package may import it.
 	"internal/pgtest": {"localdsql/engine", "github.com/jackc/pgx/v5"},
 }

@@ -24,9 +24,16 @@ type Output struct {
 	changed bool
 }
 
-// Add appends text as whole lines.
+// storable replaces what PostgreSQL does not take in a text: bytes that are not
+// UTF-8, and NUL (postgresql.org/docs, "Character Types").
+func storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
+}
+
+// Add appends text as whole lines. Bytes that are not UTF-8, and NUL, become
+// U+FFFD.
 func (o *Output) Add(text string) {
-	text = strings.TrimSuffix(text, "\n")
+	text = storable(strings.TrimSuffix(text, "\n"))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	limit := o.Limit
@@ -50,6 +57,16 @@ func (o *Output) Add(text string) {
 	o.dropped += n
 	o.lines = o.lines[n:]
 	o.changed = true
+}
+
+// resume puts the output of an earlier part of the same attempt in front.
+func (o *Output) resume(text string, dropped int) {
+	if text != "" {
+		o.Add(text)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dropped += dropped
 }
 
 // Text returns what is kept, and how many lines were dropped or cut.

@@ -115,14 +115,20 @@ func NewPlan(migrations []Migration, latest []Revision, req Request) (Plan, erro
 	if err != nil {
 		return Plan{}, err
 	}
+	if err := p.checkTxModes(); err != nil {
+		return Plan{}, err
+	}
 	return p.plan, nil
 }
 
 // Sort returns the migrations in order of their versions, and a
-// [*RequestError] when two have the same.
+// [*RequestError] when two have the same or one has none.
 func Sort(migrations []Migration) ([]Migration, error) {
 	sorted := slices.Clone(migrations)
 	slices.SortStableFunc(sorted, func(a, b Migration) int { return CompareVersions(a.Version, b.Version) })
+	if len(sorted) > 0 && sorted[0].Version == "" {
+		return nil, requestErrorf("%s has no version", cmp.Or(sorted[0].Source, sorted[0].Name, "a migration"))
+	}
 	for i := 1; i < len(sorted); i++ {
 		if a, b := sorted[i-1], sorted[i]; CompareVersions(a.Version, b.Version) == 0 {
 			return nil, requestErrorf("version %s appears twice: %s and %s; rename one of them",
@@ -139,6 +145,13 @@ type planner struct {
 	latest     map[string]Revision
 	sorted     []Revision // latest, sorted by version
 	plan       Plan
+	// reached is the newest version that is applied or half done.
+	reached string
+	// fresh says that nothing is applied or half done, untried that nothing
+	// ever was.
+	fresh, untried bool
+	// cover is the ID of the baseline or snapshot that stands for all before.
+	cover string
 }
 
 func (p *planner) load(migrations []Migration, latest []Revision) error {
@@ -150,12 +163,17 @@ func (p *planner) load(migrations []Migration, latest []Revision) error {
 	for i, m := range p.migrations {
 		p.known[m.Version] = i
 	}
+	latest = p.respell(latest)
+	own := make(map[string]bool, len(latest))
+	for _, r := range latest {
+		own[r.Version] = own[r.Version] || r.Foreign == ""
+	}
 	for _, r := range latest {
 		// What another tool recorded counts only for the files it belongs to:
 		// several projects may look at the same foreign table.
 		if r.Foreign != "" {
 			i, ok := p.known[r.Version]
-			if !ok || r.Name != "" && r.Name != p.migrations[i].Name {
+			if !ok || own[r.Version] || r.Name != "" && r.Name != p.migrations[i].Name {
 				continue
 			}
 			r.Name = p.migrations[i].Name
@@ -170,19 +188,43 @@ func (p *planner) load(migrations []Migration, latest []Revision) error {
 		p.sorted = append(p.sorted, r)
 	}
 	slices.SortFunc(p.sorted, func(a, b Revision) int { return CompareVersions(a.Version, b.Version) })
-	p.plan.Current = p.current()
+	p.untried = true
+	for _, r := range p.sorted {
+		if r.IsApplied() {
+			p.plan.Current = r.Version
+		}
+		if r.IsApplied() || r.isHalfDone() {
+			p.reached = r.Version
+		}
+		if r.State == Completed {
+			p.untried = false
+		}
+	}
+	p.fresh = p.reached == ""
 	p.plan.Target = p.plan.Current
 	return nil
 }
 
-// current returns the newest applied version.
-func (p *planner) current() string {
-	for _, r := range slices.Backward(p.sorted) {
-		if r.IsApplied() {
-			return r.Version
+// respell gives revisions the versions as the directory writes them now: a file
+// that was renamed from 2 to 02, so that names sort as versions do, is the same
+// migration.
+func (p *planner) respell(latest []Revision) []Revision {
+	spelling := make(map[string]string, len(p.migrations))
+	for _, m := range p.migrations {
+		spelling[canonicalVersion(m.Version)] = m.Version
+	}
+	out := slices.Clone(latest)
+	changed := false
+	for i, r := range out {
+		if now, ok := spelling[canonicalVersion(r.Version)]; ok && now != r.Version {
+			out[i].Version = now
+			changed = true
 		}
 	}
-	return ""
+	if changed {
+		return Newest(out)
+	}
+	return out
 }
 
 func (p *planner) validate() error {
@@ -212,8 +254,13 @@ func (p *planner) validate() error {
 	default:
 		return requestErrorf("unknown answer %q: want rerun or skip", r.Unsure)
 	}
-	for _, m := range p.migrations {
-		if r.TxMode == TxAll && m.TxMode != "" && m.TxMode != TxAll {
+	return nil
+}
+
+// checkTxModes looks only at what will run: an old file's wish binds nobody.
+func (p *planner) checkTxModes() error {
+	for _, it := range p.plan.Items {
+		if m := it.Migration; p.req.TxMode == TxAll && m.TxMode != "" && m.TxMode != TxAll {
 			return requestErrorf("%s asks for transaction mode %s, which one transaction for all files cannot give; use --tx-mode file",
 				cmp.Or(m.Source, m.ID()), m.TxMode)
 		}
@@ -223,12 +270,18 @@ func (p *planner) validate() error {
 
 // checkDrift compares what was applied with what the directory holds now.
 func (p *planner) checkDrift() error {
-	e := &ChangedError{Current: p.plan.Current}
+	e := &ChangedError{}
 	for _, r := range p.sorted {
-		if !r.IsApplied() || r.Kind == Baseline {
+		if !r.IsApplied() {
 			continue
 		}
 		i, ok := p.known[r.Version]
+		if ok {
+			e.Current = r.Version
+		}
+		if r.Kind == Baseline {
+			continue
+		}
 		switch {
 		case !ok && r.Kind != Imported:
 			e.Missing = append(e.Missing, r.ID())
@@ -281,11 +334,18 @@ func (p *planner) item(m Migration) (Item, error) {
 		},
 	}
 	old, ok := p.latest[m.Version]
-	if !ok || old.Direction != d || old.State == Completed || old.Done == 0 && old.Begun == 0 && old.Checkpoint == nil {
+	if !ok || old.Direction != d || old.State == Completed {
 		return it, nil
 	}
-	for i, hash := range old.Hashes {
-		if i >= len(steps) || StepHash(steps[i]) != hash {
+	if old.ExecutionID != "" && old.ExecutionID == p.req.ExecutionID {
+		// It goes on with the same record, which keeps its beginning.
+		it.Revision.StartedAt = old.StartedAt
+	}
+	if !old.isHalfDone() {
+		return it, nil
+	}
+	for i := range max(old.Done, len(old.Hashes)) {
+		if i >= len(steps) || i < len(old.Hashes) && StepHash(steps[i]) != old.Hashes[i] {
 			e := &ChangedError{Migration: m.ID(), Statement: i + 1}
 			if i < len(steps) {
 				if s, ok := steps[i].(Statement); ok {
@@ -302,21 +362,22 @@ func (p *planner) item(m Migration) (Item, error) {
 }
 
 func (p *planner) planUp() error {
-	start, err := p.start()
-	if err != nil {
-		return err
-	}
 	last := len(p.migrations) - 1
 	if p.req.To != "" {
+		var err error
 		if last, err = p.find(p.req.To); err != nil {
 			return err
 		}
 	}
+	start, err := p.start(last)
+	if err != nil {
+		return err
+	}
 	var late []string
 	for i, m := range p.migrations {
 		old, recorded := p.latest[m.Version]
-		if recorded && old.Direction == Down && !old.IsApplied() && old.State != Completed {
-			return requestErrorf("the rollback of %s is half done; finish it first with: aurora migrate down --to %s", m.ID(), p.before(i))
+		if recorded && old.Direction == Down && old.isHalfDone() {
+			return requestErrorf("the rollback of %s is half done; finish it first with: aurora migrate down %s", m.ID(), p.below(m.Version))
 		}
 		if recorded && old.Foreign != "" && old.State != Completed {
 			return requestErrorf("%s is half applied (%d of %d statements) according to %s; finish it with the tool that began it, or finish it by hand and record it with: aurora migrate set %s",
@@ -328,7 +389,7 @@ func (p *planner) planUp() error {
 		if why, behind := p.behind(i, start); why != "" {
 			p.plan.Skipped = append(p.plan.Skipped, Skipped{m, why})
 			continue
-		} else if behind && (!recorded || old.State == Completed) {
+		} else if behind && !old.isHalfDone() {
 			switch p.req.ExecOrder {
 			case LinearSkip:
 				p.plan.Skipped = append(p.plan.Skipped, Skipped{m, "out of order"})
@@ -346,7 +407,7 @@ func (p *planner) planUp() error {
 		p.plan.Items = append(p.plan.Items, it)
 	}
 	if len(late) > 0 {
-		return &OutOfOrderError{Late: late, Current: p.plan.Current}
+		return &OutOfOrderError{Late: late, Current: p.reached}
 	}
 	if n := p.req.Steps; n > 0 && n < len(p.plan.Items) {
 		p.plan.Items = p.plan.Items[:n]
@@ -361,23 +422,24 @@ func (p *planner) planUp() error {
 }
 
 // start returns the index before which migrations are covered by a baseline or
-// a snapshot, and plans the baseline where one was asked for.
-func (p *planner) start() (int, error) {
+// a snapshot, and plans the baseline where one was asked for. No snapshot after
+// the migration at index last is looked at.
+func (p *planner) start(last int) (int, error) {
 	start := 0
 	for _, r := range p.sorted {
 		i, ok := p.known[r.Version]
-		covers := r.IsApplied() && (r.Kind == Baseline || ok && p.migrations[i].Snapshot)
-		if !covers && !(ok && p.migrations[i].Snapshot && r.Direction == Up) {
+		baseline := r.Kind == Baseline && r.IsApplied()
+		snapshot := ok && p.migrations[i].Snapshot && (r.IsApplied() || r.isHalfDone())
+		if !baseline && !snapshot {
 			continue
 		}
+		p.cover = r.ID()
 		for start < len(p.migrations) && CompareVersions(p.migrations[start].Version, r.Version) < 0 {
 			start++
 		}
 	}
-	if len(p.sorted) > 0 {
-		return start, nil
-	}
-	if p.req.Baseline != "" {
+	switch {
+	case p.untried && p.fresh && p.req.Baseline != "":
 		i, err := p.find(p.req.Baseline)
 		if err != nil {
 			return 0, err
@@ -391,12 +453,13 @@ func (p *planner) start() (int, error) {
 		p.plan.Target = m.Version
 		// From here on it counts as applied.
 		p.latest[m.Version] = r
-		p.sorted = append(p.sorted, r)
+		p.fresh, p.cover = false, m.ID()
 		return i, nil
-	}
-	for i, m := range p.migrations {
-		if m.Snapshot {
-			start = i
+	case p.fresh:
+		for i, m := range p.migrations[:last+1] {
+			if m.Snapshot {
+				start, p.cover = i, m.ID()
+			}
 		}
 	}
 	return start, nil
@@ -405,29 +468,30 @@ func (p *planner) start() (int, error) {
 // behind reports whether migration i lies behind what is applied, and a reason
 // when that is as it should be.
 func (p *planner) behind(i, start int) (reason string, behind bool) {
-	m := p.migrations[i]
 	if i < start {
-		return "covered by " + p.migrations[start].ID(), true
+		return "covered by " + p.cover, true
 	}
-	_, recorded := p.latest[m.Version]
-	if m.Snapshot && !recorded && len(p.sorted) > 0 {
+	m := p.migrations[i]
+	if r := p.latest[m.Version]; m.Snapshot && !p.fresh && !r.IsApplied() && !r.isHalfDone() {
 		return "a checkpoint, which only a database without history starts from", true
 	}
-	cur := p.plan.Current
-	return "", cur != "" && CompareVersions(m.Version, cur) < 0
+	return "", p.reached != "" && CompareVersions(m.Version, p.reached) < 0
 }
 
-// before returns the version before migration i, or the word for none.
-func (p *planner) before(i int) string {
-	if i == 0 {
-		return "0"
+// below returns the flag that rolls back to what is applied before a version.
+func (p *planner) below(version string) string {
+	for _, r := range slices.Backward(p.sorted) {
+		if r.IsApplied() && CompareVersions(r.Version, version) < 0 {
+			return "--to " + r.Version
+		}
 	}
-	return p.migrations[i-1].Version
+	return "--all"
 }
 
 func (p *planner) planDown() error {
 	stop := -1 // the newest that stays
-	if p.req.To != "" && p.req.To != "0" {
+	_, isVersion := p.known["0"]
+	if p.req.To != "" && (p.req.To != "0" || isVersion) {
 		i, err := p.find(p.req.To)
 		if err != nil {
 			return err
@@ -443,8 +507,7 @@ func (p *planner) planDown() error {
 	}
 	p.plan.Target = ""
 	for _, r := range slices.Backward(p.sorted) {
-		unfinishedUp := r.Direction == Up && !r.IsApplied()
-		if r.Direction == Down && r.State == Completed || unfinishedUp && r.Done == 0 {
+		if !r.IsApplied() && !r.isHalfDone() {
 			continue
 		}
 		if len(p.plan.Items) == limit {
@@ -456,7 +519,14 @@ func (p *planner) planDown() error {
 			p.plan.Target = p.migrations[stop].Version
 			break
 		}
-		if unfinishedUp {
+		if r.Kind == Baseline && r.IsApplied() {
+			if len(p.plan.Items) == 0 && p.req.To == "" && !p.req.All {
+				return &IrreversibleError{r.ID(), "it is the baseline, of which nothing ran here"}
+			}
+			p.plan.Target = r.Version
+			break
+		}
+		if r.Direction == Up && r.isHalfDone() {
 			return requestErrorf("%s is half applied (%d of %d statements); finish it first with: aurora migrate apply", r.ID(), r.Done, r.Steps)
 		}
 		if !ok {

@@ -86,9 +86,15 @@ func (r Revision) ID() string { return migrationID(r.Version, r.Name) }
 // revision is a finished way up, or a way down that has not undone anything.
 func (r Revision) IsApplied() bool {
 	if r.Direction == Down {
-		return r.State != Completed && r.Done == 0 && r.Begun == 0 && r.Checkpoint == nil
+		return r.State != Completed && !r.isHalfDone()
 	}
 	return r.State == Completed
+}
+
+// isHalfDone reports whether an unfinished attempt did some of its work, or
+// may have.
+func (r Revision) isHalfDone() bool {
+	return r.State != Completed && (r.Done > 0 || r.Begun > 0 || r.Checkpoint != nil)
 }
 
 // IsFinished reports whether the attempt came to its end.
@@ -152,9 +158,12 @@ func ExecutionOf(revisions []Revision) Execution {
 		if r.FinishedAt.After(e.EndedAt) {
 			e.EndedAt = r.FinishedAt
 		}
-		if r.State != Completed {
+		if e.State == Completed {
 			e.State = r.State
 		}
+	}
+	if e.State == Running {
+		e.EndedAt = time.Time{}
 	}
 	return e
 }

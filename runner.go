@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -45,8 +46,8 @@ type Runner struct {
 	PauseBefore time.Duration
 	// Logger hears of waiting and of trouble with the lease. Defaults to none.
 	Logger *slog.Logger
-	// Report is told what happens, in order, on the goroutine that runs. It
-	// must not block for long.
+	// Report is told what happens, one event at a time and in order. It must
+	// not block for long.
 	Report func(Event)
 }
 
@@ -83,9 +84,8 @@ func (r *Runner) Run(ctx context.Context, req Request) (Execution, error) {
 	}
 	end := func(err error) (Execution, error) {
 		e.EndedAt = time.Now()
-		if err != nil {
-			e.State = stateOf(err)
-		}
+		err = interrupted(ctx, err)
+		e.State = stateOf(err)
 		return e, err
 	}
 	plan, err := r.Plan(ctx, req)
@@ -93,30 +93,38 @@ func (r *Runner) Run(ctx context.Context, req Request) (Execution, error) {
 	if err != nil || plan.IsEmpty() {
 		return end(err)
 	}
-	lease, err := r.acquire(ctx)
-	if err != nil {
-		return end(err)
-	}
-	kept, stop := r.keep(ctx, lease)
-	err = func() error {
-		// Whoever held the lease until now may have done it all.
-		if e.Plan, err = r.Plan(kept, req); err != nil {
-			return err
-		}
-		r.report(Event{Plan: &e.Plan})
-		return r.runPlan(kept, lease, &e)
-	}()
-	cause := context.Cause(kept)
-	stop()
-	if err != nil && errors.Is(cause, ErrLeaseLost) && !errors.Is(err, ErrLeaseLost) {
-		err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
-	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
-	if rerr := lease.Release(clean); rerr != nil {
-		r.logger().Warn("could not release the lock; it ends by itself", "within", r.ttl(), "err", rerr)
-	}
+	e.Plan, err = r.runLocked(ctx, req, &e)
 	return end(err)
+}
+
+// runLocked takes the lease, makes the plan anew and runs it. The lease is
+// given back even when a step or a report ends the goroutine.
+func (r *Runner) runLocked(ctx context.Context, req Request, e *Execution) (plan Plan, err error) {
+	asked := time.Now()
+	lease, err := r.acquire(ctx, &asked)
+	if err != nil {
+		return e.Plan, err
+	}
+	kept, stop := r.keep(ctx, lease, asked.Add(r.ttl()))
+	defer func() {
+		cause := context.Cause(kept)
+		stop()
+		if err != nil && errors.Is(cause, ErrLeaseLost) && !errors.Is(err, ErrLeaseLost) {
+			err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
+		}
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		if rerr := lease.Release(clean); rerr != nil {
+			r.logger().Warn("could not release the lock; it ends by itself", "within", r.ttl(), "err", rerr)
+		}
+	}()
+	// Whoever held the lease until now may have done it all.
+	if plan, err = r.Plan(kept, req); err != nil {
+		return plan, err
+	}
+	e.Plan = plan
+	r.report(Event{Plan: &plan})
+	return plan, r.runPlan(kept, lease, e)
 }
 
 // stateOf says how a run or a revision ended that returned err.
@@ -126,7 +134,7 @@ func stateOf(err error) State {
 		return Completed
 	case errors.Is(err, ErrPaused):
 		return Paused
-	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrInterrupted), errors.Is(err, context.Canceled):
+	case errors.Is(err, ErrLeaseLost), errors.Is(err, ErrInterrupted):
 		return Interrupted
 	}
 	return Failed
@@ -140,18 +148,21 @@ func (r *Runner) runPlan(ctx context.Context, lease Lease, e *Execution) error {
 			rev.StartedAt, rev.FinishedAt = e.StartedAt, e.StartedAt
 		}
 		rev.Foreign = ""
-		rev.Seq = len(records) + 1
-		records = append(records, r.begin(e, rev))
+		records = append(records, r.begin(e, lease, rev, len(records)))
 	}
 	if len(records) > 0 {
 		if err := lease.Save(ctx, records...); err != nil {
 			return fmt.Errorf("record the start of the history: %w", err)
 		}
+		e.Revisions = append(e.Revisions, records...)
+		if n := len(e.Plan.Import); n > 0 {
+			r.logger().Info("took over the finished migrations of another tool's history, which stays as it is",
+				"migrations", n, "from", e.Plan.Import[0].Foreign)
+		}
 	}
 	items := make([]Item, len(e.Plan.Items))
 	for i, it := range e.Plan.Items {
-		it.Revision = r.begin(e, it.Revision)
-		it.Revision.Seq = len(records) + i + 1
+		it.Revision = r.begin(e, lease, it.Revision, len(records)+i)
 		items[i] = it
 	}
 	for len(items) > 0 {
@@ -160,11 +171,10 @@ func (r *Runner) runPlan(ctx context.Context, lease Lease, e *Execution) error {
 		}
 		stretch, streamer := r.stretch(items)
 		var err error
-		report := func(rev Revision) { r.record(e, rev) }
 		if streamer != nil {
-			err = streamer.Stream(ctx, lease, items[:stretch], report)
+			err = streamer.Stream(ctx, lease, items[:stretch], func(rev Revision) { r.record(e, rev) })
 		} else {
-			err = r.runItem(ctx, lease, items[0], report)
+			err = r.runItem(ctx, lease, items[0], e)
 		}
 		if err != nil {
 			return interrupted(ctx, err)
@@ -174,9 +184,10 @@ func (r *Runner) runPlan(ctx context.Context, lease Lease, e *Execution) error {
 	return nil
 }
 
-// begin fills in what every revision of a run has in common.
-func (r *Runner) begin(e *Execution, rev Revision) Revision {
+// begin fills in what every revision of a run has in common, and its place.
+func (r *Runner) begin(e *Execution, lease Lease, rev Revision, before int) Revision {
 	rev.ExecutionID, rev.Holder = e.ID, r.Holder
+	rev.Token, rev.Seq = lease.Token(), before+1
 	rev.Operator = cmp.Or(rev.Operator, r.Operator)
 	return rev
 }
@@ -211,17 +222,20 @@ func (r *Runner) stretch(items []Item) (int, Streamer) {
 	return n, streamer
 }
 
-// interrupted turns the error of a step whose context ended into the reason
-// for which it ended.
+// interrupted adds to the error of what a context ended the reason for which
+// it ended.
 func interrupted(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	switch {
-	case cause == nil || errors.Is(err, ErrPaused) || errors.Is(err, ErrLeaseLost):
+	case err == nil || cause == nil:
 		return err
-	case errors.Is(cause, context.Canceled):
-		return fmt.Errorf("%w: %w", ErrInterrupted, err)
+	case errors.Is(err, ErrPaused) || errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrInterrupted):
+		return err
+	case errors.Is(cause, ErrLeaseLost):
+		return fmt.Errorf("%w: %w", cause, err)
 	}
-	return fmt.Errorf("%w: %w", cause, err)
+	// A deadline and a signal are both somebody's wish that the run should stop.
+	return fmt.Errorf("%w: %w", ErrInterrupted, err)
 }
 
 // checkClock returns ErrPaused when the deadline is near.
@@ -241,13 +255,18 @@ func (r *Runner) pauseAt(ctx context.Context) time.Time {
 }
 
 // acquire takes the lease, waiting for whoever holds it without holding
-// anything open meanwhile.
-func (r *Runner) acquire(ctx context.Context) (Lease, error) {
+// anything open meanwhile. It sets asked to when it asked for what it got.
+func (r *Runner) acquire(ctx context.Context, asked *time.Time) (Lease, error) {
 	limit := cmp.Or(r.LockTimeout, DefaultLockTimeout)
 	started := time.Now()
+	if at := r.pauseAt(ctx); !at.IsZero() {
+		// Who is killed while waiting cannot say for whom it waited.
+		limit = min(limit, at.Sub(started))
+	}
 	pause := 50 * time.Millisecond
-	var told Holder
+	var told int64
 	for {
+		*asked = time.Now()
 		lease, err := r.Store.Acquire(ctx, r.Holder, r.ttl())
 		var locked *LockedError
 		if !errors.As(err, &locked) {
@@ -261,8 +280,8 @@ func (r *Runner) acquire(ctx context.Context) (Lease, error) {
 			locked.Waited = waited
 			return nil, locked
 		}
-		if locked.Holder != told {
-			told = locked.Holder
+		if locked.Token != told {
+			told = locked.Token
 			r.report(Event{Waiting: locked})
 			r.logger().Info("waiting for the lock", "holder", locked.Holder.String(), "until", locked.ExpiresAt)
 		}
@@ -271,7 +290,7 @@ func (r *Runner) acquire(ctx context.Context) (Lease, error) {
 		sleep := pause/2 + rand.N(pause/2)
 		select {
 		case <-ctx.Done():
-			return nil, interrupted(ctx, locked)
+			return nil, locked
 		case <-time.After(min(sleep, limit-waited)):
 		}
 	}
@@ -279,41 +298,42 @@ func (r *Runner) acquire(ctx context.Context) (Lease, error) {
 
 // keep renews the lease every third of its time to live, and cancels the
 // returned context with [ErrLeaseLost] when it is lost or could not be renewed
-// in time. This process's clock is only ever used to stop sooner.
-func (r *Runner) keep(ctx context.Context, lease Lease) (context.Context, func()) {
+// in time. This process's clock is only ever used to stop sooner: trusted is
+// the end of the lease as counted from before it was asked for.
+func (r *Runner) keep(ctx context.Context, lease Lease, trusted time.Time) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	stopped := make(chan struct{})
-	trusted := time.Now().Add(r.ttl())
-	go func() {
-		defer close(stopped)
-		tick := time.NewTicker(r.ttl() / 3)
-		defer tick.Stop()
+	// Renewing goes on after an interrupt, until the step has stopped.
+	asking, stopAsking := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		wait := r.ttl() / 3
 		for {
 			select {
-			case <-done:
+			case <-asking.Done():
 				return
-			case <-tick.C:
+			case <-time.After(min(wait, time.Until(trusted))):
 			}
 			asked := time.Now()
-			// Renewing goes on after an interrupt, until the step has stopped.
-			rctx, stop := context.WithDeadline(context.WithoutCancel(ctx), trusted)
+			rctx, stop := context.WithDeadline(asking, trusted)
 			err := lease.Renew(rctx)
 			stop()
 			switch {
+			case asking.Err() != nil:
+				return
 			case err == nil:
-				trusted = asked.Add(r.ttl())
+				trusted, wait = asked.Add(r.ttl()), r.ttl()/3
 			case errors.Is(err, ErrLeaseLost) || !time.Now().Before(trusted):
 				cancel(ErrLeaseLost)
 				return
 			default:
+				wait = r.ttl() / 10
 				r.logger().Warn("could not renew the lock, will try again", "err", err)
 			}
 		}
-	}()
+	})
 	return ctx, func() {
-		close(done)
-		<-stopped
+		stopAsking()
+		wg.Wait()
 		cancel(nil)
 	}
 }

@@ -57,7 +57,7 @@ func NewStatus(migrations []Migration, latest []Revision, order ExecOrder) (Stat
 	if errors.As(p.checkDrift(), &changed) {
 		s.Edited, s.Missing = changed.Edited, changed.Missing
 	}
-	start, err := p.start()
+	start, err := p.start(len(p.migrations) - 1)
 	if err != nil {
 		return Status{}, err
 	}
@@ -70,14 +70,14 @@ func NewStatus(migrations []Migration, latest []Revision, order ExecOrder) (Stat
 			s.OutOfOrder = append(s.OutOfOrder, m)
 		default:
 			s.Pending = append(s.Pending, m)
-			if r := ms.Revision; r != nil && r.State != Completed && (s.Last == nil || s.Last.Compare(*r) < 0) {
-				s.Last = r
-			}
+		}
+		if r := ms.Revision; r != nil && r.State != Completed && ms.Status != StatusCovered && (s.Last == nil || s.Last.Compare(*r) < 0) {
+			s.Last = r
 		}
 		s.Migrations = append(s.Migrations, ms)
 	}
 	for _, r := range p.sorted {
-		if _, ok := p.known[r.Version]; !ok && r.IsApplied() && r.Kind != Baseline {
+		if _, ok := p.known[r.Version]; !ok && slices.Contains(s.Missing, r.ID()) {
 			s.Migrations = append(s.Migrations, MigrationStatus{
 				Migration: Migration{Version: r.Version, Name: r.Name}, Status: StatusMissing, Revision: &r,
 			})
@@ -99,15 +99,17 @@ func (p *planner) status(i int, m Migration, start int, order ExecOrder) Migrati
 	switch {
 	case recorded && r.IsApplied():
 		ms.Status = StatusApplied
-	case recorded && r.State != Completed:
-		ms.Status = string(r.State)
 	case why != "":
 		ms.Status = StatusCovered
+	case r.isHalfDone():
+		ms.Status = string(r.State)
 	case behind && order != NonLinear:
 		ms.Status = StatusOutOfOrder
 		if order == LinearSkip {
 			ms.Status = StatusCovered
 		}
+	case recorded && r.State != Completed:
+		ms.Status = string(r.State)
 	case recorded:
 		ms.Status = StatusRolledBack
 	}
@@ -128,9 +130,14 @@ func NewSet(migrations []Migration, latest []Revision, version string) ([]Revisi
 	if err != nil {
 		return nil, err
 	}
-	start, err := p.start()
+	start, err := p.start(last)
 	if err != nil {
 		return nil, err
+	}
+	if last < start {
+		// The baseline or snapshot that covers goes, and must not take with it
+		// what it stands for.
+		start = 0
 	}
 	var out []Revision
 	add := func(r Revision) {
@@ -142,8 +149,9 @@ func NewSet(migrations []Migration, latest []Revision, version string) ([]Revisi
 		applied := recorded && r.IsApplied()
 		set := Revision{Version: m.Version, Name: m.Name, Description: m.Description, Checksum: m.Checksum}
 		switch {
-		case i <= last && (!applied || checksumsDiffer(r.Checksum, m.Checksum)):
-			if !recorded && i < start {
+		case i <= last && (!applied || r.Kind != Baseline && checksumsDiffer(r.Checksum, m.Checksum)):
+			why, _ := p.behind(i, start)
+			if why != "" && !r.isHalfDone() && i != last {
 				continue
 			}
 			set.Direction = Up
@@ -154,7 +162,10 @@ func NewSet(migrations []Migration, latest []Revision, version string) ([]Revisi
 		}
 	}
 	for _, r := range p.sorted {
-		if _, ok := p.known[r.Version]; !ok && r.IsApplied() {
+		_, ok := p.known[r.Version]
+		// A baseline whose file is gone still covers.
+		covers := r.Kind == Baseline && CompareVersions(r.Version, p.migrations[last].Version) <= 0
+		if !ok && r.IsApplied() && !covers {
 			add(Revision{Version: r.Version, Name: r.Name, Checksum: r.Checksum, Direction: Down})
 		}
 	}

@@ -24,6 +24,30 @@ func CompareVersions(a, b string) int {
 	return strings.Compare(a, b)
 }
 
+// canonicalVersion returns the spelling that all versions have in common that
+// [CompareVersions] calls equal.
+func canonicalVersion(v string) string {
+	if !strings.Contains(v, "0") {
+		return v
+	}
+	var b strings.Builder
+	for v != "" {
+		if !isDigit(v[0]) {
+			b.WriteByte(v[0])
+			v = v[1:]
+			continue
+		}
+		var digits string
+		digits, v = cutDigits(v)
+		digits = strings.TrimLeft(digits, "0")
+		if digits == "" {
+			digits = "0"
+		}
+		b.WriteString(digits)
+	}
+	return b.String()
+}
+
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 func cutDigits(s string) (digits, rest string) {

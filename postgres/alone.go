@@ -30,7 +30,9 @@ type loner struct {
 
 func (db *DB) runAlone(ctx context.Context, l *lease, u unit, report func(aurora.Revision)) error {
 	a := &loner{db: db, lease: l, unit: &u, rev: u.item.Revision, report: report}
-	a.rev.StartedAt = time.Now()
+	if a.rev.StartedAt.IsZero() {
+		a.rev.StartedAt = time.Now()
+	}
 	a.db.takeOutput()
 	if u.deallocates {
 		db.main.forget()

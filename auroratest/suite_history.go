@@ -1,0 +1,186 @@
+package auroratest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/aurora-migrate/aurora"
+)
+
+// TestHistory tests what [aurora.History] says. The lists of Executions are
+// compared without descriptions and output, which a store may leave out there.
+func TestHistory(t *testing.T, open Open) {
+	suite{
+		"RevisionsNewestFirst":   testRevisions,
+		"ExecutionOldestFirst":   testExecution,
+		"ExecutionsInPages":      testExecutions,
+		"PagesStayWhileRunsCome": testStablePages,
+		"OddCursorIsAnError":     testOddCursor,
+	}.run(t, open)
+}
+
+func testRevisions(t *testing.T, handle func(string) aurora.Store) {
+	s := handle("shop")
+	var want []aurora.Revision
+	for i := range 4 {
+		lease := acquire(t, s, alice, long)
+		for j := range 2 {
+			r := full()
+			r.ExecutionID, r.Seq = fmt.Sprintf("e%d", 9-2*i-j), j+1
+			// Clocks that go backwards must not matter.
+			r.StartedAt = epoch.Add(-time.Duration(2*i+j) * time.Hour)
+			r.FinishedAt = r.StartedAt
+			r.Output = fmt.Sprintf("attempt %d.%d\n", i, j)
+			save(t, lease, r, completed(r.ExecutionID, "another", j+1))
+			r.Token = lease.Token()
+			want = append([]aurora.Revision{r}, want...)
+		}
+		release(t, lease)
+	}
+	got, err := history(t, handle("shop")).Revisions(t.Context(), full().Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, sameRevisions); diff != "" {
+		t.Errorf("Revisions (-want +got):\n%s", diff)
+	}
+	if got, err := history(t, s).Revisions(t.Context(), "unknown"); len(got) != 0 || err != nil {
+		t.Errorf("Revisions of an unknown version: %v, %v; want none", versions(got), err)
+	}
+}
+
+func testExecution(t *testing.T, handle func(string) aurora.Store) {
+	s := handle("shop")
+	// One run over two leases: it paused and went on.
+	lease := acquire(t, s, alice, long)
+	one, two := completed("run", "2", 1), full()
+	two.ExecutionID, two.Version, two.Seq, two.State = "run", "10", 2, aurora.Paused
+	save(t, lease, one, two, completed("other", "1", 3))
+	release(t, lease)
+	one.Token = lease.Token()
+	lease = acquire(t, s, bob, long)
+	two.Seq, two.State, two.Holder = 1, aurora.Failed, bob
+	save(t, lease, two)
+	two.Token = lease.Token()
+	got, err := history(t, handle("shop")).Execution(t.Context(), "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := aurora.ExecutionOf([]aurora.Revision{one, two})
+	if want.State != aurora.Failed || want.Revisions[1].Version != "10" {
+		t.Fatalf("the test's own execution: %+v", want)
+	}
+	if diff := cmp.Diff(want, got, sameRevisions, cmpopts.IgnoreFields(aurora.Execution{}, "Plan")); diff != "" {
+		t.Errorf("Execution (-want +got):\n%s", diff)
+	}
+	for _, id := range []string{"", "unknown", "run ", "ru"} {
+		if e, err := history(t, s).Execution(t.Context(), id); !errors.Is(err, aurora.ErrNotFound) {
+			t.Errorf("Execution(%q): %+v, %v; want ErrNotFound", id, e, err)
+		}
+	}
+}
+
+// addExecutions saves runs from..to, each under a lease of its own with three
+// revisions, and returns them newest first.
+func addExecutions(t *testing.T, s aurora.Store, from, to int) []aurora.Execution {
+	t.Helper()
+	var added []aurora.Execution
+	for i := from; i < to; i++ {
+		lease := acquire(t, s, alice, long)
+		var revisions []aurora.Revision
+		for j := range 3 {
+			r := completed(fmt.Sprintf("run-%04d", i), fmt.Sprintf("%d-%d", i, j), j+1)
+			r.StartedAt = epoch.Add(time.Duration(i) * time.Hour)
+			r.FinishedAt = r.StartedAt.Add(time.Minute)
+			if i%3 == 2 && j == 2 {
+				r.State, r.Error = aurora.Failed, "no"
+			}
+			revisions = append(revisions, r)
+		}
+		save(t, lease, revisions...)
+		release(t, lease)
+		for j := range revisions {
+			revisions[j].Token = lease.Token()
+		}
+		added = append(added, aurora.ExecutionOf(revisions))
+	}
+	slices.Reverse(added)
+	return added
+}
+
+func checkExecutions(t *testing.T, want, got []aurora.Execution) {
+	t.Helper()
+	ignore := cmp.Options{
+		cmpopts.IgnoreFields(aurora.Execution{}, "Plan"),
+		cmpopts.IgnoreFields(aurora.Revision{}, "Description", "Output", "OutputDropped"),
+	}
+	if diff := cmp.Diff(want, got, sameRevisions, ignore); diff != "" {
+		t.Errorf("Executions (-want +got):\n%s", diff)
+	}
+}
+
+// pages reads all pages of a size from a cursor on.
+func pages(t *testing.T, h aurora.History, cursor string, limit int) []aurora.Execution {
+	t.Helper()
+	var all []aurora.Execution
+	for range 1000 {
+		page, next, err := h.Executions(t.Context(), cursor, limit)
+		if err != nil {
+			t.Fatalf("Executions(%q, %d): %v", cursor, limit, err)
+		}
+		if len(page) > limit {
+			t.Fatalf("a page of %d has %d executions", limit, len(page))
+		}
+		all = append(all, page...)
+		if next == "" {
+			return all
+		}
+		if len(page) == 0 || next == cursor {
+			t.Fatalf("the cursor %q leads nowhere: %d executions, then %q", cursor, len(page), next)
+		}
+		cursor = next
+	}
+	t.Fatal("the pages have no end")
+	return nil
+}
+
+func testExecutions(t *testing.T, handle func(string) aurora.Store) {
+	s := handle("shop")
+	want := addExecutions(t, s, 0, 12)
+	for _, limit := range []int{1, 5, 6, 11, 12, 13, 100} {
+		checkExecutions(t, want, pages(t, history(t, s), "", limit))
+	}
+}
+
+func testStablePages(t *testing.T, handle func(string) aurora.Store) {
+	s := handle("shop")
+	want := addExecutions(t, s, 0, 7)
+	first, cursor, err := history(t, s).Executions(t.Context(), "", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cursor == "" {
+		t.Fatal("no cursor after 3 of 7")
+	}
+	newer := addExecutions(t, s, 7, 10)
+	// A cursor is text that travels to a browser and back, to another process.
+	rest := pages(t, history(t, handle("shop")), cursor, 3)
+	checkExecutions(t, want, append(first, rest...))
+	checkExecutions(t, append(newer, want...), pages(t, history(t, s), "", 4))
+}
+
+func testOddCursor(t *testing.T, handle func(string) aurora.Store) {
+	s := handle("shop")
+	addExecutions(t, s, 0, 2)
+	for _, cursor := range []string{"nonsense", "'", "-", "🚀", "\xff", `{"a":1}`} {
+		if page, next, err := history(t, s).Executions(t.Context(), cursor, 3); err == nil {
+			t.Errorf("cursor %q: %d executions, next %q, and no error", cursor, len(page), next)
+		}
+	}
+}

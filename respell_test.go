@@ -1,0 +1,36 @@
+package aurora
+
+import "testing"
+
+// A file that was renamed so that names sort as versions do is the same
+// migration, in both directions and however often.
+func TestRenamedVersionIsTheSame(t *testing.T) {
+	revision := func(version string, token int64, d Direction) Revision {
+		return Revision{Version: version, Name: "a", Direction: d, State: Completed, Kind: Applied, Token: token}
+	}
+	migrations := []Migration{{Version: "02", Name: "a", Up: []Step{Statement{SQL: "SELECT 1"}}, Down: []Step{Statement{SQL: "SELECT 2"}}}, {Version: "10", Name: "b"}}
+	plan, err := NewPlan(migrations, []Revision{revision("2", 1, Up)}, Request{})
+	if err != nil || len(plan.Items) != 1 || plan.Items[0].Migration.Version != "10" {
+		t.Errorf("up: %v, %v", plan.Items, err)
+	}
+	plan, err = NewPlan(migrations, []Revision{revision("2", 1, Up)}, Request{Direction: Down})
+	if err != nil || len(plan.Items) != 1 || plan.Items[0].Migration.Version != "02" {
+		t.Errorf("down: %v, %v", plan.Items, err)
+	}
+	// The newest word counts, whichever spelling it was written under.
+	status, err := NewStatus(migrations, []Revision{revision("2", 1, Up), revision("02", 2, Down)}, "")
+	if err != nil || len(status.Pending) != 2 || len(status.Missing) != 0 {
+		t.Errorf("status: %+v, %v", status, err)
+	}
+}
+
+func TestCanonicalVersion(t *testing.T) {
+	versions := []string{"", "0", "00", "1", "01", "10", "010", "1.0", "1.00", "v1", "v01", "v10", "1a0", "1a00b", "20250601120000"}
+	for _, a := range versions {
+		for _, b := range versions {
+			if same := canonicalVersion(a) == canonicalVersion(b); same != (CompareVersions(a, b) == 0) {
+				t.Errorf("%q and %q: canonical equal %v, compare %d", a, b, same, CompareVersions(a, b))
+			}
+		}
+	}
+}
