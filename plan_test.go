@@ -192,7 +192,7 @@ func TestNewPlanUp(t *testing.T) {
 		{"A18 same version twice", migs("1_a", "1_b"), nil, aurora.Request{}, "request: version 1 appears twice: 1_a.sql and 1_b.sql; rename one of them"},
 		{"same version but for zeros", migs("1_a", "001_b"), nil, aurora.Request{}, "request: version 001 appears twice: 1_a.sql and 001_b.sql; rename one of them"},
 		{"no version", mlist{{Name: "x"}}, nil, aurora.Request{}, "request: x has no version"},
-		{"zeros added to an applied file's name", migs("001_a"), rlist{done("1_a")}, aurora.Request{}, "changed: edited [] missing [1_a], set "},
+		{"zeros added to an applied file's name", migs("001_a"), rlist{done("1_a")}, aurora.Request{}, "changed: edited [001_a] missing [], set 001"},
 
 		{"one", abc, nil, aurora.Request{Steps: 1}, "up 1_a, ->1"},
 		{"more than there are", abc, rlist{done("1_a")}, aurora.Request{Steps: 9}, "up 2_b, up 3_c, 1->3"},
