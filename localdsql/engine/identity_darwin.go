@@ -1,0 +1,7 @@
+package engine
+
+import "syscall"
+
+const hasUserNamespaces = false
+
+func setUserNamespace(*syscall.SysProcAttr, identity) {}
