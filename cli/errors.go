@@ -1,0 +1,93 @@
+package cli
+
+// How errors are said: one message on standard error that begins with
+// "Error: ", what and where, then what the database adds, then a line that
+// begins with "hint: " when there is something to do. No full stop at the end,
+// nothing twice, no secrets.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/cli/internal/report"
+	"github.com/aurora-migrate/aurora/localdsql/engine"
+)
+
+// printError writes an error that the output has not shown yet.
+func (a *app) printError(ctx context.Context, err error) {
+	var shown *reportedError
+	if errors.As(err, &shown) {
+		return
+	}
+	paint := a.term.paint && report.Paint(a.term.errIsTerminal)
+	var b strings.Builder
+	prefix := paint.Red("Error:")
+	var step *aurora.StepError
+	switch {
+	case exitCode(ctx, err) == ExitInterrupted:
+		fmt.Fprintf(&b, "%s %s\n", prefix, interruptedText(err))
+	case errors.As(err, &step):
+		writeFailure(&b, prefix, step)
+	default:
+		fmt.Fprintf(&b, "%s %s\n", prefix, a.errorText(err))
+	}
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(&b, "hint: %s\n", hint)
+	}
+	_, _ = a.err.Write([]byte(b.String()))
+}
+
+func writeFailure(b *strings.Builder, prefix string, step *aurora.StepError) {
+	f := describe(step)
+	fmt.Fprintf(b, "%s %s: %s\n", prefix, f.where, f.message)
+	if f.excerpt != "" {
+		b.WriteString("\n" + f.excerpt + "\n")
+	}
+	if f.detail != "" {
+		fmt.Fprintf(b, "detail: %s\n", f.detail)
+	}
+	if f.hint != "" {
+		fmt.Fprintf(b, "hint: %s\n", f.hint)
+	}
+}
+
+// interruptedText says where a run was when it was interrupted.
+func interruptedText(err error) string {
+	var step *aurora.StepError
+	if errors.As(err, &step) {
+		where := step.Pos
+		if where == "" {
+			where = step.Migration
+		}
+		return "interrupted while running " + where
+	}
+	return "interrupted"
+}
+
+// hintOf says what to do about an error, where its text does not.
+func hintOf(err error) string {
+	var (
+		usage  *usageError
+		hint   *hintError
+		step   *aurora.StepError
+		locked *aurora.LockedError
+	)
+	switch {
+	case errors.As(err, &usage):
+		return usage.Hint
+	case errors.As(err, &hint):
+		return hint.Hint
+	case errors.As(err, &step) && errors.Is(err, aurora.ErrInterrupted):
+		return "the lock is released; run the same command again to go on"
+	case errors.As(err, &step):
+		return "" // writeFailure shows the step's own
+	case errors.As(err, &locked):
+		return "wait longer with --lock-timeout, or see: aurora migrate lock"
+	case errors.Is(err, engine.ErrDiskFull):
+		return "free some space, or put the project on another disk"
+	}
+	return ""
+}

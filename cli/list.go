@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aurora-migrate/aurora"
+)
+
+func (a *app) newListCommand(p *projectOptions) *cobra.Command {
+	o := listOptions{project: p}
+	cmd := &cobra.Command{
+		Use:     "list [flags]",
+		Short:   "List the migration directory without a database",
+		Example: "  aurora migrate --env local list",
+		Args:    noArgs,
+		RunE: a.runs(func(cmd *cobra.Command, _ []string) error {
+			return a.runList(cmd.Context(), o)
+		}),
+	}
+	o.directory.addFlags(cmd.Flags())
+	o.output.addFlags(cmd.Flags())
+	return cmd
+}
+
+type listOptions struct {
+	project   *projectOptions
+	directory directoryOptions
+	output    outputOptions
+}
+
+// A listed is a migration of the directory as JSON and templates see it.
+type listed struct {
+	Version     string `json:"version"`
+	Name        string `json:"name,omitempty"`
+	Source      string `json:"source,omitempty"`
+	TxMode      string `json:"txMode,omitempty"` // its own, empty for the default
+	Steps       int    `json:"steps"`
+	DownSteps   int    `json:"downSteps"`
+	Snapshot    bool   `json:"snapshot,omitempty"`
+	Description string `json:"description,omitempty"`
+	Checksum    string `json:"checksum,omitempty"`
+}
+
+func (a *app) runList(ctx context.Context, o listOptions) error {
+	s, err := one(a.settings(ctx, *o.project, o.directory, nil))
+	if err != nil {
+		return err
+	}
+	format, err := o.output.parse(a, s, nil)
+	if err != nil {
+		return err
+	}
+	migrations, err := a.load(s)
+	if err != nil {
+		return err
+	}
+	list := make([]listed, 0, len(migrations))
+	for _, m := range migrations {
+		list = append(list, listed{
+			Version: m.Version, Name: m.Name, Source: m.Source, TxMode: string(m.TxMode), Steps: len(m.Up),
+			DownSteps: len(m.Down), Snapshot: m.Snapshot, Description: m.Description, Checksum: m.Checksum,
+		})
+	}
+	if format != nil {
+		return format.Execute(a.out, list)
+	}
+	return a.writeList(migrations)
+}
+
+func (a *app) writeList(migrations []aurora.Migration) error {
+	if len(migrations) == 0 {
+		a.say("No migrations")
+		return nil
+	}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "VERSION\tNAME\tTX MODE\tSTATEMENTS\tDOWN")
+	for _, m := range migrations {
+		mode := string(m.TxMode)
+		if mode == "" {
+			mode = "-"
+		}
+		down := "no"
+		if len(m.Down) > 0 {
+			down = "yes"
+		}
+		name := m.Name
+		if m.Snapshot {
+			name += " (checkpoint)"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", m.Version, name, mode, len(m.Up), down)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aurora-migrate/aurora/sqlfile"
+)
+
+func (a *app) newNewCommand(p *projectOptions) *cobra.Command {
+	o := newOptions{project: p}
+	cmd := &cobra.Command{
+		Use:     "new [flags] [name]",
+		Aliases: []string{"create"},
+		Short:   "Create a migration file",
+		Long: `Create <version>_<name>.sql in the migration directory, with the time in UTC as
+version, and bring atlas.sum up to date. The directory is created if need be.`,
+		Example: `  aurora migrate --env local new add_users
+  aurora migrate new add_users --dir file://migrations --down`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.runs(func(cmd *cobra.Command, args []string) error {
+			return a.runNew(cmd.Context(), o, args)
+		}),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	o.directory.addFlags(fs)
+	must(fs.MarkHidden("allow-empty"))
+	fs.BoolVar(&o.sql, "sql", false, "a .sql file (the default)")
+	fs.BoolVar(&o.goCode, "go", false, "a Go migration")
+	fs.BoolVar(&o.down, "down", false, "also the .down.sql file that rolls it back")
+	return cmd
+}
+
+type newOptions struct {
+	project   *projectOptions
+	directory directoryOptions
+	sql       bool
+	goCode    bool
+	down      bool
+}
+
+func (a *app) runNew(ctx context.Context, o newOptions, args []string) error {
+	if o.goCode {
+		return &usageError{Err: errors.New("--go is not available yet"), Hint: "write the Go migration by hand and build your own binary: see package cli"}
+	}
+	if o.directory.dir == "" && o.project.env == "" && o.project.config == "" {
+		// The first migration of a new project has no directory yet.
+		o.directory.dir = "file://migrations"
+	}
+	s, err := one(a.settings(ctx, *o.project, o.directory, nil))
+	if err != nil {
+		return err
+	}
+	if _, ok := s.rendered(); ok {
+		return &usageError{Err: errors.New("the directory is made from templates"), Hint: "create the template by hand"}
+	}
+	name := strings.Join(args, "_")
+	written, err := sqlfile.New(s.dir, name, sqlfile.NewOptions{Down: o.down, At: a.now()})
+	for _, path := range written {
+		if !strings.HasSuffix(path, sqlfile.SumName) {
+			a.say("%s", path)
+		}
+	}
+	return directoryError(err)
+}

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/cli/internal/report"
+)
+
+func reportFile(m aurora.Migration) report.File {
+	name := m.Source
+	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
+		name = name[i+1:]
+	}
+	if name == "" {
+		name = m.ID()
+	}
+	return report.File{Name: name, Version: m.Version, Description: m.Name}
+}
+
+func reportFiles(ms []aurora.Migration) []report.File {
+	var files []report.File
+	for _, m := range ms {
+		files = append(files, reportFile(m))
+	}
+	return files
+}
+
+func itemFiles(items []aurora.Item) []report.File {
+	var files []report.File
+	for _, it := range items {
+		files = append(files, reportFile(it.Migration))
+	}
+	return files
+}
+
+// stepText is a step as Atlas shows it: SQL ends with its semicolon.
+func stepText(s aurora.Step) string {
+	if _, ok := s.(aurora.Statement); ok {
+		return sqlText(s.String())
+	}
+	return s.String()
+}
+
+func sqlText(sql string) string {
+	if sql == "" || strings.HasSuffix(sql, ";") {
+		return sql
+	}
+	return sql + ";"
+}
+
+// appliedFile describes what became of one item: all its steps after those an
+// earlier run did, or those up to the one that failed.
+func appliedFile(it aurora.Item, r aurora.Revision, failure *aurora.StepError) *report.AppliedFile {
+	f := &report.AppliedFile{
+		File: reportFile(it.Migration), Start: r.StartedAt, End: r.FinishedAt, Skipped: it.Revision.Done,
+	}
+	if f.End.IsZero() || f.End.Before(f.Start) {
+		f.End = f.Start
+	}
+	f.Checks = checks(it, failure)
+	if failure != nil && errors.Is(failure.Err, aurora.ErrCheckFailed) {
+		return f
+	}
+	steps := it.Migration.Steps(it.Direction)
+	last := len(steps)
+	if failure != nil && failure.Index >= 0 {
+		last = min(failure.Index+1, last)
+	}
+	for i := it.Revision.Done; i < last; i++ {
+		f.Applied = append(f.Applied, stepText(steps[i]))
+	}
+	return f
+}
+
+// checks describes the checks before an item. Which of them failed is known
+// only as a whole, so the last group stands for it.
+func checks(it aurora.Item, failure *aurora.StepError) []*report.FileChecks {
+	if it.Direction != aurora.Up || it.Resumes {
+		return nil
+	}
+	failed := failure != nil && errors.Is(failure.Err, aurora.ErrCheckFailed)
+	var out []*report.FileChecks
+	for _, c := range it.Migration.Checks {
+		group := &report.FileChecks{Name: c.Name}
+		for _, s := range c.Statements {
+			check := &report.Check{Stmt: stepText(s)}
+			if failed && s.SQL == failure.Step {
+				text := failure.Err.Error()
+				check.Error = &text
+				group.Error = &report.StmtError{Stmt: check.Stmt, Text: text}
+			}
+			group.Stmts = append(group.Stmts, check)
+		}
+		out = append(out, group)
+		if group.Error != nil {
+			return out
+		}
+	}
+	return out
+}
+
+// appliedFiles describes all that a run did or began, with its error.
+func (a *app) appliedFiles(e aurora.Execution, err error) []*report.AppliedFile {
+	items := make(map[string]aurora.Item, len(e.Plan.Items))
+	for _, it := range e.Plan.Items {
+		items[it.Migration.Version] = it
+	}
+	var step *aurora.StepError
+	errors.As(err, &step)
+	text := ""
+	switch {
+	case step == nil:
+	case errors.Is(err, aurora.ErrInterrupted):
+		// Not what the database says of a canceled statement.
+		text = aurora.ErrInterrupted.Error()
+	default:
+		text = a.errorText(step.Err)
+	}
+	var files []*report.AppliedFile
+	seen := false
+	for _, r := range e.Revisions {
+		it, ok := items[r.Version]
+		if !ok {
+			continue
+		}
+		var failure *aurora.StepError
+		if step != nil && step.Version == r.Version {
+			failure, seen = step, true
+		} else if r.State != aurora.Completed {
+			continue
+		}
+		files = append(files, failed(appliedFile(it, r, failure), failure, text))
+	}
+	if step != nil && !seen {
+		if it, ok := items[step.Version]; ok {
+			now := a.now()
+			files = append(files, failed(appliedFile(it, aurora.Revision{StartedAt: now, FinishedAt: now}, step), step, text))
+		}
+	}
+	return files
+}
+
+func failed(f *report.AppliedFile, step *aurora.StepError, text string) *report.AppliedFile {
+	if step != nil {
+		f.Error = &report.StmtError{Stmt: sqlText(step.Step), Text: text}
+	}
+	return f
+}
+
+// plannedFiles describes a plan as if it had run: what --dry-run shows.
+func plannedFiles(plan aurora.Plan, now time.Time) []*report.AppliedFile {
+	var files []*report.AppliedFile
+	for _, it := range plan.Items {
+		files = append(files, appliedFile(it, aurora.Revision{StartedAt: now, FinishedAt: now}, nil))
+	}
+	return files
+}
+
+// concise puts the attempts to connect, which pgx lists one to a line and twice
+// where it tried with and without TLS, into one line without repetitions.
+func concise(text string) string {
+	parts := strings.Split(text, "\n\t")
+	if len(parts) == 1 {
+		return text
+	}
+	var out []string
+	for _, p := range parts[1:] {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return parts[0] + " " + strings.Join(out, "; ")
+}
+
+// errorText is an error in one piece, without secrets.
+func (a *app) errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return a.secrets.hide(concise(err.Error()))
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/cli"
+	"github.com/aurora-migrate/aurora/localdsql/engine"
+)
+
+// password is of the role that has one; no output may show it.
+const password = "s3cret-and-long"
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"aurora":   func() { os.Exit(cli.Main()) },
+		"goaurora": func() { os.Exit(cli.Main(goMigrations())) },
+	})
+}
+
+// goMigrations stand between the .sql files of the scripts that use goaurora.
+func goMigrations() []aurora.Migration {
+	return []aurora.Migration{{
+		Version: "20250102000000", Name: "backfill", Irreversible: "it only fills in",
+		Up: []aurora.Step{aurora.Func{Name: "backfill", Do: func(ctx context.Context, env *aurora.Env) error {
+			env.Log.Info("filling in", "rows", 1)
+			env.Progress(1, 1)
+			if os.Getenv("FAIL") != "" {
+				return errors.New("the backfill failed")
+			}
+			return env.Database.Exec(ctx, aurora.Statement{SQL: "INSERT INTO a VALUES (42)"})
+		}}},
+	}}
+}
+
+// TestScripts runs the program on a real PostgreSQL. Each script has a
+// database of its own: $URL, its name $DB, and $SOCKET, the server's directory.
+// Besides testscript's own commands there are:
+//
+//	exits CODE PROGRAM ARGS…    run a program that must end with that code
+//	sql STATEMENT               run SQL and print the rows, columns by tabs
+//	await STATEMENT VALUE       until the SQL answers with that value
+//	masked FILE                 print a file with times, pids and the like masked
+//	start NAME PROGRAM ARGS…    run a program in the background
+//	signal NAME INT|TERM|HUP|KILL
+//	ends NAME CODE              wait for it; it must end with that code
+func TestScripts(t *testing.T) {
+	ctx := context.Background()
+	server, err := engine.Start(ctx, engine.Config{Throwaway: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatalf("these tests need a PostgreSQL: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	prepareServer(t, server)
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			name := strings.NewReplacer("-", "_", ".", "_").Replace(filepath.Base(env.WorkDir))
+			if err := server.CreateDatabase(ctx, name); err != nil {
+				return err
+			}
+			u, err := url.Parse(server.URL(name))
+			if err != nil {
+				return err
+			}
+			env.Setenv("URL", u.String())
+			env.Setenv("DB", name)
+			env.Setenv("SOCKET", server.SocketDir())
+			u.User = url.UserPassword("guarded", password)
+			env.Setenv("GUARDED_URL", u.String())
+			u.User = url.UserPassword("guarded", "wr0ng-and-l0ng")
+			env.Setenv("WRONG_URL", u.String())
+			u.User = url.User("poor")
+			env.Setenv("POOR_URL", u.String())
+			u.User, u.Path = url.User("postgres"), "/"+name+"_later"
+			env.Setenv("LATER_URL", u.String())
+			env.Setenv("NO_COLOR", "")
+			env.Values[jobsKey{}] = map[string]*exec.Cmd{}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits": exits, "sql": sqlCommand, "await": await, "masked": masked,
+			"start": start, "signal": sendSignal, "ends": ends,
+		},
+	})
+}
+
+// prepareServer makes a role that needs a password and one without rights.
+func prepareServer(t *testing.T, server *engine.Server) {
+	t.Helper()
+	exec := func(sql string) string {
+		out, err := query(t.Context(), server.URL("postgres"), sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(out)
+	}
+	exec("CREATE ROLE guarded LOGIN SUPERUSER PASSWORD '" + password + "'")
+	exec("CREATE ROLE poor LOGIN")
+	file := exec("SHOW hba_file")
+	hba, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append([]byte("local all guarded scram-sha-256\n"), hba...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exec("SELECT pg_reload_conf()")
+}
+
+// query runs SQL and returns the rows of the last statement.
+func query(ctx context.Context, url, sql string) (string, error) {
+	conn, err := pgconn.Connect(ctx, url)
+	if err != nil {
+		return "", err
+	}
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	if err := errors.Join(err, conn.Close(ctx)); err != nil {
+		return "", fmt.Errorf("%s: %w", sql, err)
+	}
+	var b strings.Builder
+	for _, row := range results[len(results)-1].Rows {
+		for i, col := range row {
+			if i > 0 {
+				b.WriteByte('\t')
+			}
+			b.Write(col)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String(), nil
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	if code := exitCode(err); fmt.Sprint(code) != args[0] {
+		ts.Fatalf("%s exited with %d (%v), want %s", args[1], code, err, args[0])
+	}
+}
+
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+func sqlCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sql STATEMENT")
+	}
+	out, err := query(context.Background(), ts.Getenv("URL"), args[0])
+	ts.Check(err)
+	_, err = fmt.Fprint(ts.Stdout(), out)
+	ts.Check(err)
+}
+
+// patience is far more than anything here takes.
+const patience = time.Minute
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await STATEMENT VALUE")
+	}
+	for deadline := time.Now().Add(patience); ; {
+		out, err := query(context.Background(), ts.Getenv("URL"), args[0])
+		if err == nil && strings.TrimSpace(out) == args[1] {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: got %q, %v; want %q", args[0], out, err, args[1])
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// masks replace what differs from run to run.
+var masks = []struct {
+	re *regexp.Regexp
+	to string
+}{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), "TIME"},
+	{regexp.MustCompile(`\b(\d+m)?\d+(\.\d+)?(ns|µs|ms|s)\b`), "DURATION"},
+	{regexp.MustCompile(`\d{14}_`), "VERSION_"},
+	{regexp.MustCompile(`\S+@\S+, pid \d+`), "WHO, pid PID"},
+	{regexp.MustCompile(`aurora (v\S+|\(devel\))`), "aurora RELEASE"},
+	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`), "EXECUTION"},
+	{regexp.MustCompile(`"ExecutionTime":\d+`), `"ExecutionTime":0`},
+}
+
+func masked(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: masked FILE")
+	}
+	text := ts.ReadFile(args[0])
+	for _, m := range masks {
+		if args[0] != "stdout" && args[0] != "stderr" || m.to != "VERSION_" {
+			text = m.re.ReplaceAllString(text, m.to)
+		}
+	}
+	text = strings.ReplaceAll(text, ts.Getenv("WORK"), "$WORK")
+	text = strings.ReplaceAll(text, url.QueryEscape(ts.Getenv("SOCKET")), "SOCKET")
+	text = strings.ReplaceAll(text, ts.Getenv("SOCKET"), "SOCKET")
+	text = strings.ReplaceAll(text, ts.Getenv("DB"), "DB")
+	_, err := fmt.Fprint(ts.Stdout(), text)
+	ts.Check(err)
+}
+
+type jobsKey struct{}
+
+// start runs a program in the background, with its output in NAME.out and
+// NAME.err.
+func start(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: start NAME PROGRAM ARGS…")
+	}
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK"} {
+		env = append(env, name+"="+ts.Getenv(name))
+	}
+	path, err := lookPath(ts.Getenv("PATH"), args[1])
+	ts.Check(err)
+	cmd := exec.Command(path, args[2:]...)
+	cmd.Env = env
+	cmd.Dir = ts.MkAbs(".")
+	stdout, err := os.Create(ts.MkAbs(args[0] + ".out"))
+	ts.Check(err)
+	defer stdout.Close() //nolint:errcheck // The child has its own.
+	stderr, err := os.Create(ts.MkAbs(args[0] + ".err"))
+	ts.Check(err)
+	defer stderr.Close() //nolint:errcheck // The child has its own.
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	ts.Check(cmd.Start())
+	jobs(ts)[args[0]] = cmd
+	ts.Defer(func() { _ = cmd.Process.Kill() })
+}
+
+func lookPath(path, name string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		if p := filepath.Join(dir, name); isFile(p) {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func jobs(ts *testscript.TestScript) map[string]*exec.Cmd {
+	return ts.Value(jobsKey{}).(map[string]*exec.Cmd)
+}
+
+func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: signal NAME INT|TERM|HUP|KILL")
+	}
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
+	ts.Check(jobs(ts)[args[0]].Process.Signal(signals[args[1]]))
+}
+
+func ends(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ends NAME CODE")
+	}
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	cmd := jobs(ts)[args[0]]
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case err := <-done:
+		if code := exitCode(err); code != want {
+			ts.Fatalf("%s exited with %d, want %d\n%s%s", args[0], code, want, ts.ReadFile(args[0]+".out"), ts.ReadFile(args[0]+".err"))
+		}
+	case <-time.After(patience):
+		ts.Fatalf("%s did not end", args[0])
+	}
+}
