@@ -1,6 +1,10 @@
 package aurora
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
 
 // A file that was renamed so that names sort as versions do is the same
 // migration, in both directions and however often.
@@ -32,5 +36,31 @@ func TestCanonicalVersion(t *testing.T) {
 				t.Errorf("%q and %q: canonical equal %v, compare %d", a, b, same, CompareVersions(a, b))
 			}
 		}
+	}
+}
+
+// Setting a version by hand must not lose what another tool has applied.
+func TestSetKeepsAnotherToolsHistory(t *testing.T) {
+	migrations := []Migration{{Version: "1", Name: "a"}, {Version: "2", Name: "b"}, {Version: "3", Name: "c"}}
+	foreign := func(version, name string) Revision {
+		return Revision{Version: version, Name: name, Direction: Up, State: Completed, Kind: Imported, Foreign: "x", Operator: "Atlas"}
+	}
+	set, err := NewSet(migrations, []Revision{foreign("1", "a")}, "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]Kind{}
+	for _, r := range set {
+		got[r.Version] = r.Kind
+		if r.Foreign != "" {
+			t.Errorf("%s is still foreign", r.Version)
+		}
+	}
+	if diff := cmp.Diff(map[string]Kind{"1": Imported, "2": Resolved}, got); diff != "" {
+		t.Errorf("set (-want +got):\n%s", diff)
+	}
+	status, err := NewStatus(migrations, set, "")
+	if err != nil || len(status.Pending) != 1 || status.Pending[0].Version != "3" {
+		t.Errorf("%+v, %v", status, err)
 	}
 }

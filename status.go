@@ -119,8 +119,8 @@ func (p *planner) status(i int, m Migration, start int, order ExecOrder) Migrati
 // NewSet returns the revisions that make the history agree with the directory
 // up to and including a version, without running anything: older migrations
 // count as applied as they are now, newer ones as not applied, and applied
-// ones without a file are forgotten. It is pure; an unknown version is a
-// [*RequestError].
+// ones without a file are forgotten. What another tool has applied keeps its
+// kind and times. It is pure; an unknown version is a [*RequestError].
 func NewSet(migrations []Migration, latest []Revision, version string) ([]Revision, error) {
 	p := planner{latest: make(map[string]Revision, len(latest))}
 	if err := p.load(migrations, latest); err != nil {
@@ -169,5 +169,21 @@ func NewSet(migrations []Migration, latest []Revision, version string) ([]Revisi
 			add(Revision{Version: r.Version, Name: r.Name, Checksum: r.Checksum, Direction: Down})
 		}
 	}
-	return out, nil
+	return p.withImports(out, last), nil
+}
+
+// withImports adds what another tool has applied up to migration last: once
+// there is a history of our own, that tool's is not looked at again.
+func (p *planner) withImports(out []Revision, last int) []Revision {
+	set := make(map[string]bool, len(out))
+	for _, r := range out {
+		set[r.Version] = true
+	}
+	for _, r := range p.plan.Import {
+		if i, ok := p.known[r.Version]; ok && i <= last && !set[r.Version] {
+			r.Foreign = ""
+			out = append(out, r)
+		}
+	}
+	return out
 }

@@ -75,6 +75,9 @@ func (a *app) runSet(ctx context.Context, o setOptions, args []string) error {
 	}
 	rep := &report.Set{Paint: a.term.paint, Current: status.Current}
 	for _, r := range revisions {
+		if r.Kind != aurora.Resolved {
+			continue // taken over from another tool as it was
+		}
 		op := report.SetOp{Version: r.Version, Description: r.Name, Op: "set"}
 		if r.Direction == aurora.Down {
 			op.Op = "remove"
@@ -130,8 +133,10 @@ func (a *app) set(ctx context.Context, store aurora.Store, migrations []aurora.M
 	id, now := aurora.NewExecutionID(), a.now()
 	for i := range revisions {
 		r := &revisions[i]
-		r.ExecutionID, r.Seq, r.Holder, r.Operator = id, i+1, holder, operator()
-		r.StartedAt, r.FinishedAt = now, now
+		r.ExecutionID, r.Seq, r.Holder = id, i+1, holder
+		if r.Kind == aurora.Resolved && r.Operator == "" {
+			r.Operator, r.StartedAt, r.FinishedAt = operator(), now, now
+		}
 	}
 	if err := lease.Save(ctx, revisions...); err != nil {
 		return nil, fmt.Errorf("write the history: %w", err)
