@@ -13,18 +13,18 @@ import (
 
 // queries are the statements of the history, with the schema's name filled in.
 type queries struct {
-	bootstrap            []string // without the schema itself
-	createSchema         string
-	latest, revisions    string
-	execution            string
-	executions           string
-	acquire, lease       string
-	renew, release       string
-	breakLease           string
-	guard, after         string
-	save, saveNow        string
-	output, committed    string
-	foreign, foreignRead string
+	bootstrap         []string // without the schema itself
+	createSchema      string
+	latest, revisions string
+	execution         string
+	executions        string
+	acquire, lease    string
+	renew, release    string
+	breakLease        string
+	guard, after      string
+	save, saveNow     string
+	output, committed string
+	foreign           string
 }
 
 // columns are those that every reading query returns, in the order in which
