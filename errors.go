@@ -1,6 +1,7 @@
 package aurora
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -76,13 +77,14 @@ func (e *StepError) Unwrap() error { return e.Err }
 type ChangedError struct {
 	Edited  []string // IDs of applied migrations whose source was edited
 	Missing []string // IDs of applied migrations whose source is gone
+	Ahead   []string // IDs of applied migrations newer than the newest source
 	// Statement is set instead when a statement that already ran, of a
 	// migration that is half applied, was edited or removed.
 	Migration string
 	Statement int // from 1
 	Pos       string
-	// Current is the newest applied version that the directory has, for the
-	// command that accepts it; empty when there is none.
+	// Current is the newest applied version that the directory has, or 0, for
+	// the command that accepts it.
 	Current string
 }
 
@@ -103,11 +105,14 @@ func (e *ChangedError) Error() string {
 	if len(e.Missing) > 0 {
 		parts = append(parts, "applied but no longer in the directory: "+strings.Join(e.Missing, ", "))
 	}
-	s := strings.Join(parts, "; ") + ". Put the files back"
-	if e.Current != "" {
-		s += ", or accept the directory as it is with: aurora migrate set " + e.Current
+	advice := "Put the files back"
+	if len(e.Ahead) > 0 {
+		parts = append(parts, "the database is ahead of the directory: "+strings.Join(e.Ahead, ", "))
+		if len(parts) == 1 {
+			advice = "Use the directory that has them"
+		}
 	}
-	return s
+	return strings.Join(parts, "; ") + ". " + advice + ", or accept the directory as it is with: aurora migrate set " + cmp.Or(e.Current, "0")
 }
 
 // An OutOfOrderError says that migrations appeared behind the newest applied

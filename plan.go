@@ -283,13 +283,16 @@ func (p *planner) checkDrift() error {
 			continue
 		}
 		switch {
-		case !ok && r.Kind != Imported:
+		case !ok && r.Kind == Imported:
+		case !ok && len(p.migrations) > 0 && CompareVersions(r.Version, p.migrations[len(p.migrations)-1].Version) > 0:
+			e.Ahead = append(e.Ahead, r.ID())
+		case !ok:
 			e.Missing = append(e.Missing, r.ID())
 		case ok && checksumsDiffer(r.Checksum, p.migrations[i].Checksum):
 			e.Edited = append(e.Edited, p.migrations[i].ID())
 		}
 	}
-	if len(e.Edited) > 0 || len(e.Missing) > 0 {
+	if len(e.Edited) > 0 || len(e.Missing) > 0 || len(e.Ahead) > 0 {
 		return e
 	}
 	return nil

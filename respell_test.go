@@ -64,3 +64,36 @@ func TestSetKeepsAnotherToolsHistory(t *testing.T) {
 		t.Errorf("%+v, %v", status, err)
 	}
 }
+
+// An older release may come back while the database is ahead: its pods start,
+// and only running it is refused.
+func TestDatabaseAhead(t *testing.T) {
+	applied := func(version string) Revision {
+		return Revision{Version: version, Direction: Up, State: Completed, Kind: Applied, Token: 1}
+	}
+	latest := []Revision{applied("1"), applied("2"), applied("3")}
+	status, err := NewStatus([]Migration{{Version: "1"}}, latest, "")
+	if err != nil || !status.Ready() || len(status.Ahead) != 2 || len(status.Missing) != 0 {
+		t.Errorf("%+v, %v", status, err)
+	}
+	// A hole is no release that went by.
+	status, err = NewStatus([]Migration{{Version: "1"}, {Version: "3"}}, latest, "")
+	if err != nil || status.Ready() || len(status.Missing) != 1 {
+		t.Errorf("%+v, %v", status, err)
+	}
+	if _, err := NewPlan([]Migration{{Version: "1"}}, latest, Request{}); err == nil {
+		t.Error("a run from an older directory was accepted")
+	}
+	// Version 0 forgets everything, also with no file left.
+	for _, migrations := range [][]Migration{nil, {{Version: "1"}}} {
+		set, err := NewSet(migrations, latest, "0")
+		if err != nil || len(set) != 3 {
+			t.Errorf("set 0: %+v, %v", set, err)
+		}
+		for _, r := range set {
+			if r.Direction != Down || r.State != Completed {
+				t.Errorf("set 0: %+v", r)
+			}
+		}
+	}
+}

@@ -13,6 +13,7 @@ const (
 	StatusCovered    = "covered"     // by a baseline or a snapshot; will not run
 	StatusOutOfOrder = "out_of_order"
 	StatusMissing    = "missing" // applied, but not in the directory
+	StatusAhead      = "ahead"   // missing, and newer than all that is there
 )
 
 // A MigrationStatus is where one migration stands.
@@ -34,12 +35,16 @@ type Status struct {
 	// unfinished ones. OutOfOrder are those that Linear refuses.
 	Pending, OutOfOrder []Migration
 	Edited, Missing     []string // IDs
+	// Ahead are the IDs of applied migrations newer than the newest file: the
+	// directory is an older release's.
+	Ahead []string
 	// Last is the newest unfinished revision, nil when there is none.
 	Last *Revision
 }
 
 // Ready reports whether every migration of the directory is applied or
-// covered, and none was changed since: an application may start.
+// covered, and none was changed since: an application may start. A database
+// that is ahead is ready, or an older release could not be brought back.
 func (s Status) Ready() bool {
 	return len(s.Pending) == 0 && len(s.OutOfOrder) == 0 && len(s.Edited) == 0 && len(s.Missing) == 0
 }
@@ -55,7 +60,7 @@ func NewStatus(migrations []Migration, latest []Revision, order ExecOrder) (Stat
 	s := Status{Current: p.plan.Current}
 	var changed *ChangedError
 	if errors.As(p.checkDrift(), &changed) {
-		s.Edited, s.Missing = changed.Edited, changed.Missing
+		s.Edited, s.Missing, s.Ahead = changed.Edited, changed.Missing, changed.Ahead
 	}
 	start, err := p.start(len(p.migrations) - 1)
 	if err != nil {
@@ -77,11 +82,19 @@ func NewStatus(migrations []Migration, latest []Revision, order ExecOrder) (Stat
 		s.Migrations = append(s.Migrations, ms)
 	}
 	for _, r := range p.sorted {
-		if _, ok := p.known[r.Version]; !ok && slices.Contains(s.Missing, r.ID()) {
-			s.Migrations = append(s.Migrations, MigrationStatus{
-				Migration: Migration{Version: r.Version, Name: r.Name}, Status: StatusMissing, Revision: &r,
-			})
+		if _, ok := p.known[r.Version]; ok {
+			continue
 		}
+		ms := MigrationStatus{Migration: Migration{Version: r.Version, Name: r.Name}, Revision: &r}
+		switch {
+		case slices.Contains(s.Missing, r.ID()):
+			ms.Status = StatusMissing
+		case slices.Contains(s.Ahead, r.ID()):
+			ms.Status = StatusAhead
+		default:
+			continue
+		}
+		s.Migrations = append(s.Migrations, ms)
 	}
 	slices.SortStableFunc(s.Migrations, func(a, b MigrationStatus) int {
 		return CompareVersions(a.Migration.Version, b.Migration.Version)
@@ -119,7 +132,7 @@ func (p *planner) status(i int, m Migration, start int, order ExecOrder) Migrati
 // NewSet returns the revisions that make the history agree with the directory
 // up to and including a version, without running anything: older migrations
 // count as applied as they are now, newer ones as not applied, and applied
-// ones without a file are forgotten. What another tool has applied keeps its
+// ones without a file are forgotten. Version 0 stands for none. What another tool has applied keeps its
 // kind and times. It is pure; an unknown version is a [*RequestError].
 func NewSet(migrations []Migration, latest []Revision, version string) ([]Revision, error) {
 	p := planner{latest: make(map[string]Revision, len(latest))}
@@ -127,10 +140,12 @@ func NewSet(migrations []Migration, latest []Revision, version string) ([]Revisi
 		return nil, err
 	}
 	last, err := p.find(version)
-	if err != nil {
+	if err != nil && version != "0" {
 		return nil, err
+	} else if err != nil {
+		last = -1
 	}
-	start, err := p.start(last)
+	start, err := p.start(max(last, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +179,7 @@ func NewSet(migrations []Migration, latest []Revision, version string) ([]Revisi
 	for _, r := range p.sorted {
 		_, ok := p.known[r.Version]
 		// A baseline whose file is gone still covers.
-		covers := r.Kind == Baseline && CompareVersions(r.Version, p.migrations[last].Version) <= 0
+		covers := r.Kind == Baseline && last >= 0 && CompareVersions(r.Version, p.migrations[last].Version) <= 0
 		if !ok && r.IsApplied() && !covers {
 			add(Revision{Version: r.Version, Name: r.Name, Checksum: r.Checksum, Direction: Down})
 		}

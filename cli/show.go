@@ -75,7 +75,11 @@ func (a *app) runShow(ctx context.Context, o showOptions, version string) error 
 
 func showText(r aurora.Revision) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s %s (%s)\n", r.ID(), r.Direction, r.State, r.Kind)
+	fmt.Fprintf(&b, "%s  %s %s", r.ID(), r.Direction, r.State)
+	if r.Kind != aurora.Applied {
+		fmt.Fprintf(&b, " (%s)", r.Kind)
+	}
+	b.WriteString("\n")
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(&b, "  %-10s %s\n", name, strings.ReplaceAll(strings.TrimSuffix(value, "\n"), "\n", "\n             "))

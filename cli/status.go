@@ -143,12 +143,12 @@ func (a *app) atlasExitCodes() bool {
 // statusReport puts a status in Atlas's shape.
 func (a *app) statusReport(s settings, st aurora.Status) *report.Status {
 	rep := &report.Status{
-		Paint: a.term.paint, Env: reportEnv(s), Edited: st.Edited, Missing: st.Missing,
+		Paint: a.term.paint, Env: reportEnv(s), Edited: st.Edited, Missing: st.Missing, Ahead: st.Ahead,
 		Pending: reportFiles(st.Pending), OutOfOrder: reportFiles(st.OutOfOrder),
 		Current: st.Current, Status: report.OK, Next: "Already at latest version",
 	}
 	for _, m := range st.Migrations {
-		if m.Status != aurora.StatusMissing {
+		if m.Status != aurora.StatusMissing && m.Status != aurora.StatusAhead {
 			rep.Available = append(rep.Available, reportFile(m.Migration))
 		}
 		if r := m.Revision; r != nil && (r.IsApplied() || r.Direction == aurora.Up && r.Done > 0) {

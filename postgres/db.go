@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,6 +48,7 @@ type DB struct {
 	project string
 	log     *slog.Logger
 	sql     queries
+	names   string // prefix of the prepared statements
 
 	main session // statements and history
 	side session // renewals while main is busy
@@ -75,6 +77,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		db.log = slog.New(slog.DiscardHandler)
 	}
 	db.sql = newQueries(db.schema)
+	db.names = "aurora_" + rand.Text() + "_"
 	db.hasTables = true // until seen otherwise
 	conn.OnNotice = db.notice
 	db.main.config, db.side.config = conn, conn

@@ -23,6 +23,7 @@ type queries struct {
 	breakLease        string
 	guard, after      string
 	save, saveNow     string
+	saveFailure       string
 	output, committed string
 	foreign           string
 }
@@ -107,10 +108,11 @@ func newQueries(schema string) queries {
 		guard: fill(`SELECT 1 / count(*) FROM {l} WHERE {held}`),
 		after: fill(`SELECT 1 / count(*) FROM {l} WHERE {held} AND EXISTS (SELECT FROM {r}
 	WHERE project = $1 AND execution = $3 AND version = $4 AND state = 'completed')`),
-		save:      fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` RETURNING 1`,
-		saveNow:   fill(saveSQL(`coalesce($19::timestamptz, now())`, `coalesce($20::timestamptz, clock_timestamp())`)) + savedTimes,
-		output:    fill(`UPDATE {r} SET output = $5, output_dropped = $6::integer WHERE project = $1 AND execution = $3 AND version = $4 AND EXISTS (SELECT FROM {l} WHERE {held})`),
-		committed: fill(`SELECT {columns} FROM {r} WHERE project = $1 AND execution = $2 AND state = 'completed'`),
+		save:        fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` RETURNING 1`,
+		saveFailure: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` WHERE r.state <> 'completed' RETURNING 1`,
+		saveNow:     fill(saveSQL(`coalesce($19::timestamptz, now())`, `coalesce($20::timestamptz, clock_timestamp())`)) + savedTimes,
+		output:      fill(`UPDATE {r} SET output = $5, output_dropped = $6::integer WHERE project = $1 AND execution = $3 AND version = $4 AND EXISTS (SELECT FROM {l} WHERE {held})`),
+		committed:   fill(`SELECT {columns} FROM {r} WHERE project = $1 AND execution = $2 AND state = 'completed'`),
 		foreign: `SELECT (to_regnamespace($1) IS NOT NULL)::text, n.nspname, c.relname,
 		(n.nspname IN ($2, 'atlas_schema_revisions', current_schema()))::text
 	FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_class c

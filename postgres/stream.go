@@ -81,6 +81,15 @@ func (db *DB) fail(ctx context.Context, l *lease, rev aurora.Revision, err error
 		rev.StartedAt = now
 	}
 	rev.End(state, err, now)
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		if pgErr.Detail != "" {
+			rev.Error += "\nDETAIL: " + pgErr.Detail
+		}
+		if pgErr.Hint != "" {
+			rev.Error += "\nHINT: " + pgErr.Hint
+		}
+	}
 	rev.Output, rev.OutputDropped = db.takeOutput()
 	report(rev)
 	if errors.Is(err, errConnection) {
@@ -88,7 +97,15 @@ func (db *DB) fail(ctx context.Context, l *lease, rev aurora.Revision, err error
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if serr := l.Save(clean, rev); serr != nil {
+	// A completed revision is never overwritten: what the database says it did,
+	// it did.
+	q := db.saveQuery(l.token, rev, false)
+	q.sql = db.sql.saveFailure
+	serr := first(db.main.runTogether(clean, q))
+	if isLeaseLost(serr) {
+		serr = aurora.ErrLeaseLost
+	}
+	if serr != nil {
 		return errors.Join(err, fmt.Errorf("record the failure of %s: %w", rev.ID(), serr))
 	}
 	return err
@@ -150,11 +167,13 @@ func (s *stream) run(ctx context.Context) error {
 	return s.db.fail(ctx, s.lease, s.units[s.read].item.Revision, err, s.report)
 }
 
-// The stream's own statements, which each unit repeats, are parsed once.
+// The stream's own statements, which each unit repeats, are parsed once. Their
+// names are this process's own: behind a connection pooler, a server connection
+// may still have another's, and running with those would be wrong.
 const (
-	guardName = "aurora_guard"
-	afterName = "aurora_after"
-	saveName  = "aurora_save"
+	guardName = "guard"
+	afterName = "after"
+	saveName  = "save"
 )
 
 // prepare puts the stream's own statements in front of it, unless a migration
@@ -169,9 +188,9 @@ func (s *stream) prepare() {
 	if s.db.main.prepared {
 		return
 	}
-	s.pl.SendPrepare(guardName, s.db.sql.guard, nil)
-	s.pl.SendPrepare(afterName, s.db.sql.after, nil)
-	s.pl.SendPrepare(saveName, s.db.sql.saveNow, nil)
+	s.pl.SendPrepare(s.db.names+guardName, s.db.sql.guard, nil)
+	s.pl.SendPrepare(s.db.names+afterName, s.db.sql.after, nil)
+	s.pl.SendPrepare(s.db.names+saveName, s.db.sql.saveNow, nil)
 	s.pl.SendPipelineSync()
 	s.preparing = true
 }
@@ -239,7 +258,7 @@ func (s *stream) send(i int) int {
 	size := 0
 	for _, q := range s.queries(i) {
 		if q.name != "" && !s.unnamed {
-			s.pl.SendQueryPrepared(q.name, q.args, nil, nil)
+			s.pl.SendQueryPrepared(s.db.names+q.name, q.args, nil, nil)
 			size += 64
 		} else {
 			s.pl.SendQueryParams(q.sql, q.args, nil, nil, nil)
@@ -287,9 +306,8 @@ func (s *stream) readUnit() error {
 	i := s.read
 	u := &s.units[i]
 	if !s.together || i == 0 {
-		running := u.item.Revision
-		running.StartedAt = time.Now()
-		s.report(running)
+		u.item.Revision.StartedAt = time.Now()
+		s.report(u.item.Revision)
 	}
 	resets := 0
 	if u.resets {

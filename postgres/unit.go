@@ -81,14 +81,14 @@ func (db *DB) chooseMode(u *unit) error {
 		switch info.Kind {
 		case sqllex.Begin, sqllex.Commit, sqllex.Rollback, sqllex.PrepareTransaction, sqllex.CommitPrepared, sqllex.RollbackPrepared:
 			return stepError("remove it, or put \"-- atlas:txmode none\" and an empty line at the head of the file",
-				"%s in a migration that already is one transaction", strings.ToUpper(firstWord(s.SQL)))
+				"nothing ran: %s in a migration that already is one transaction", strings.ToUpper(firstWord(s.SQL)))
 		}
 		if !info.CannotRunInTransaction() {
 			continue
 		}
 		if u.item.TxMode == aurora.TxFile && u.item.Migration.TxMode == aurora.TxFile || u.item.TxMode == aurora.TxAll {
 			return stepError("put \"-- atlas:txmode none\" and an empty line at the head of the file, and run with --tx-mode file",
-				"this statement cannot run in a transaction, which transaction mode %s asks for", u.item.TxMode)
+				"nothing ran: this statement cannot run in a transaction, which transaction mode %s asks for", u.item.TxMode)
 		}
 		if !u.alone {
 			u.alone = true

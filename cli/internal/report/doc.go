@@ -213,6 +213,8 @@ type Status struct {
 	// Edited and Missing are applied migrations whose source changed or is gone.
 	Edited  []string `json:"Edited,omitempty"`
 	Missing []string `json:"Missing,omitempty"`
+	// Ahead are applied migrations newer than all of the directory.
+	Ahead []string `json:"Ahead,omitempty"`
 	// LastState is the state of the newest unfinished attempt, and LastHolder
 	// who ran it.
 	LastState  string `json:"LastState,omitempty"`

@@ -114,7 +114,12 @@ func (s *Status) writeTrouble(b *strings.Builder) {
 	if s.LastState != "" && s.LastState != "failed" {
 		fmt.Fprintf(b, "\nLast migration attempt: %s, by %s\n", p.Yellow(s.LastState), s.LastHolder)
 	}
+	if len(s.Ahead) > 0 {
+		fmt.Fprintf(b, "\nThe database is ahead of the directory: %s\n", strings.Join(s.Ahead, ", "))
+	}
 	switch {
+	case s.LastState == "interrupted" && s.SQL != "":
+		fmt.Fprintf(b, "  %s SQL:   %s\n", dashes, s.SQL)
 	case s.SQL != "":
 		fmt.Fprintf(b, "\nLast migration attempt had errors:\n  %s SQL:   %s\n  %s %s %s\n", dashes, s.SQL, dashes, p.Red("ERROR:"), s.Error)
 	case s.Error != "":
