@@ -200,10 +200,21 @@ func (r *Revision) End(state State, err error, at time.Time) {
 		text := err.Error()
 		var step *StepError
 		if errors.As(err, &step) {
-			text, r.ErrorStep, r.ErrorPos = step.Err.Error(), storable(step.Step), step.Pos
+			text, r.ErrorStep, r.ErrorPos = step.Err.Error(), short(step.Step), step.Pos
 		}
-		r.Error = storable(text)
+		r.Error = short(text)
 	}
+}
+
+// textLimit bounds the error and its step in a revision, in bytes: a statement
+// may be megabytes of data, and every look at the history reads them.
+const textLimit = 16 << 10
+
+func short(s string) string {
+	if len(s) > textLimit {
+		s = fmt.Sprintf("%s … (%d bytes)", s[:textLimit], len(s))
+	}
+	return storable(s)
 }
 
 // save changes the revision, writes it with the output so far and reports it.

@@ -110,7 +110,7 @@ func (r *Runner) runLocked(ctx context.Context, req Request, e *Execution) (plan
 		cause := context.Cause(kept)
 		stop()
 		if err != nil && errors.Is(cause, ErrLeaseLost) && !errors.Is(err, ErrLeaseLost) {
-			err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
+			err = fmt.Errorf("%w: %w", cause, err)
 		}
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 		defer cancel()
@@ -172,7 +172,7 @@ func (r *Runner) runPlan(ctx context.Context, lease Lease, e *Execution) error {
 		stretch, streamer := r.stretch(items)
 		var err error
 		if streamer != nil {
-			err = streamer.Stream(ctx, lease, items[:stretch], func(rev Revision) { r.record(e, rev) })
+			err = r.runStretch(ctx, streamer, lease, items[:stretch], e)
 		} else {
 			err = r.runItem(ctx, lease, items[0], e)
 		}
@@ -182,6 +182,20 @@ func (r *Runner) runPlan(ctx context.Context, lease Lease, e *Execution) error {
 		items = items[stretch:]
 	}
 	return nil
+}
+
+// runStretch streams items until the time to pause has come.
+func (r *Runner) runStretch(ctx context.Context, streamer Streamer, lease Lease, items []Item, e *Execution) error {
+	pausing, stop := ctx, func() {}
+	if at := r.pauseAt(ctx); !at.IsZero() {
+		pausing, stop = context.WithDeadlineCause(ctx, at, ErrPaused)
+	}
+	defer stop()
+	err := streamer.Stream(pausing, lease, items, func(rev Revision) { r.record(e, rev) })
+	if err != nil && context.Cause(ctx) == nil && errors.Is(context.Cause(pausing), ErrPaused) && !errors.Is(err, ErrPaused) {
+		return fmt.Errorf("%w: %w", ErrPaused, err)
+	}
+	return err
 }
 
 // begin fills in what every revision of a run has in common, and its place.
@@ -323,7 +337,10 @@ func (r *Runner) keep(ctx context.Context, lease Lease, trusted time.Time) (cont
 			case err == nil:
 				trusted, wait = asked.Add(r.ttl()), r.ttl()/3
 			case errors.Is(err, ErrLeaseLost) || !time.Now().Before(trusted):
-				cancel(ErrLeaseLost)
+				if !errors.Is(err, ErrLeaseLost) {
+					err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
+				}
+				cancel(err)
 				return
 			default:
 				wait = r.ttl() / 10

@@ -15,17 +15,18 @@ import (
 // A loner runs one unit statement by statement and saves the place after
 // each. Where PostgreSQL lets it, the place is saved in the statement's own
 // transaction; where not, the statement is announced before it runs, and a
-// later run looks whether it happened.
+// later run looks whether it happened. A transaction of the migration's own is
+// one such step: its place is saved right before its COMMIT.
 type loner struct {
 	db     *DB
 	lease  *lease
 	unit   *unit
 	rev    aurora.Revision
 	report func(aurora.Revision)
-	// saved is the place before a transaction that the migration itself has
-	// open: what a rollback falls back to.
-	saved aurora.Revision
-	open  bool
+	// open says that the migration has a transaction open, before is the place
+	// it began at, and snapshot that it sees the database as it was then.
+	open, snapshot bool
+	before         aurora.Revision
 }
 
 func (db *DB) runAlone(ctx context.Context, l *lease, u unit, report func(aurora.Revision)) error {
@@ -33,30 +34,54 @@ func (db *DB) runAlone(ctx context.Context, l *lease, u unit, report func(aurora
 	if a.rev.StartedAt.IsZero() {
 		a.rev.StartedAt = time.Now()
 	}
-	a.db.takeOutput()
+	db.takeOutput()
 	if u.deallocates {
 		db.main.forget()
 	}
+	// The migration may change the session's settings and role, so history is
+	// written through the other connection until they are back.
+	db.elsewhere.Store(true)
 	err := a.run(ctx)
+	done := a.rev
 	if err == nil {
-		a.rev.End(aurora.Completed, nil, time.Now())
-		a.rev.Output, a.rev.OutputDropped = db.takeOutput()
-		if err = l.Save(ctx, a.rev); err == nil {
-			report(a.rev)
-			return nil
-		}
+		done.End(aurora.Completed, nil, time.Now())
+		done.Output, done.OutputDropped = db.takeOutput()
+		err = l.Save(ctx, done)
 	}
+	if err == nil {
+		report(done)
+		if err := a.restore(ctx); err != nil {
+			return err
+		}
+		db.elsewhere.Store(false)
+		return nil
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
 	if a.open {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
 		_, _ = db.main.run(clean, newQuery("ROLLBACK"))
-		a.rev = a.saved
+		a.rev = a.before
+	}
+	if rerr := a.restore(clean); rerr == nil {
+		db.elsewhere.Store(false)
 	}
 	var asked *aurora.UnsureError
 	if errors.As(err, &asked) {
 		return err
 	}
 	return db.fail(ctx, l, a.rev, err, report)
+}
+
+// restore brings the session back to where every migration starts.
+func (a *loner) restore(ctx context.Context) error {
+	qs := a.db.resetQueries(a.unit)
+	if len(qs) == 0 {
+		return nil
+	}
+	if err := first(a.db.main.run(ctx, qs...)); err != nil {
+		return fmt.Errorf("restore the session after %s: %w", a.unit.item.Migration.ID(), err)
+	}
+	return nil
 }
 
 func (a *loner) run(ctx context.Context) error {
@@ -67,15 +92,15 @@ func (a *loner) run(ctx context.Context) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		info := a.unit.infos[i]
 		done, err := a.happened(ctx, i)
-		switch {
+		switch kind := a.unit.infos[i].Kind; {
 		case err != nil:
 		case done:
 			a.advance(i)
-		case info.Kind == sqllex.Begin:
-			err = a.begin(ctx, i)
-		case info.CannotRunInTransaction() || info.Kind == sqllex.Call || info.Kind == sqllex.Do:
+		case a.open || kind == sqllex.Begin:
+			err = a.inOwnTransaction(ctx, i)
+		case a.unit.infos[i].CannotRunInTransaction() || kind == sqllex.Call || kind == sqllex.Do ||
+			kind == sqllex.Commit || kind == sqllex.Rollback || kind == sqllex.SetTransaction || kind == sqllex.SetLocal:
 			err = a.apart(ctx, i)
 		default:
 			err = a.within(ctx, i)
@@ -89,16 +114,17 @@ func (a *loner) run(ctx context.Context) error {
 		last := len(a.unit.statements) - 1
 		return a.unit.stepError(last, errors.New("the migration ends inside a transaction that it began; add COMMIT"))
 	}
-	if a.unit.resets {
-		return first(a.db.main.run(ctx, a.db.resetQueries()...))
-	}
 	return nil
 }
 
-// start says that the migration runs, and that its checks hold.
+// start says that the migration runs, and that its checks hold. One that goes
+// on needs the settings that its first part made.
 func (a *loner) start(ctx context.Context) error {
 	a.report(a.rev)
-	if a.unit.item.Resumes || len(a.unit.checks) == 0 {
+	if a.unit.item.Resumes {
+		return a.replaySettings(ctx)
+	}
+	if len(a.unit.checks) == 0 {
 		return nil
 	}
 	answers, err := a.db.main.run(ctx, a.unit.checks...)
@@ -113,52 +139,121 @@ func (a *loner) start(ctx context.Context) error {
 	return nil
 }
 
+// replaySettings runs again what earlier statements set for the session: they
+// are done, but their session is gone.
+func (a *loner) replaySettings(ctx context.Context) error {
+	inTransaction := false
+	for i := range a.rev.Done {
+		s, info := a.unit.statements[i], a.unit.infos[i]
+		switch info.Kind {
+		case sqllex.Begin:
+			inTransaction = true
+		case sqllex.Commit, sqllex.Rollback:
+			inTransaction = false
+		}
+		characteristics := info.Kind == sqllex.SetTransaction && sqllex.ContainsWord(s.SQL, "characteristics")
+		isSetting := info.Kind == sqllex.Set || info.Kind == sqllex.Reset || info.Kind == sqllex.Load || characteristics ||
+			info.Kind == sqllex.Select && sqllex.ContainsWord(s.SQL, "set_config")
+		if !isSetting || inTransaction && info.Kind == sqllex.Reset {
+			continue
+		}
+		if err := first(a.db.main.run(ctx, statementQuery(s))); err != nil {
+			return a.unit.stepError(i, err)
+		}
+	}
+	return nil
+}
+
 // advance moves the place behind statement i.
 func (a *loner) advance(i int) {
 	a.rev.Done, a.rev.Begun = i+1, i+1
 	a.rev.Hashes = append(a.rev.Hashes[:i:i], aurora.StepHash(a.unit.statements[i]))
 }
 
-// within runs statement i and saves the place in one transaction.
+// within runs statement i and saves the place in one transaction. The save is
+// also the guard: without the lease it fails, and the statement with it.
 func (a *loner) within(ctx context.Context, i int) error {
 	before := a.rev
 	a.advance(i)
 	answers, err := a.exchange(ctx, true,
-		newQuery(a.db.sql.guard, a.db.project, a.lease.token),
-		query{sql: a.unit.statements[i].SQL},
-		a.db.saveQuery(a.lease.token, a.rev, false))
+		newQuery("BEGIN"),
+		statementQuery(a.unit.statements[i]),
+		// Whatever role the migration has taken on, history is ours to write.
+		newQuery("SET LOCAL SESSION AUTHORIZATION DEFAULT"),
+		a.db.saveQuery(a.lease.token, a.rev, false),
+		newQuery("COMMIT"))
 	if err == nil {
 		err = a.blame(i, answers)
 	}
-	if err != nil {
-		a.rev = before
-		return err
+	if err == nil {
+		return nil
 	}
-	return a.follow(before)
+	a.rev = before
+	if a.db.main.inTransaction() {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		_, _ = a.db.main.run(clean, newQuery("ROLLBACK"))
+	}
+	return err
 }
 
-// begin runs a BEGIN by itself: it changes nothing, and its isolation level
-// wants it to be first.
-func (a *loner) begin(ctx context.Context, i int) error {
-	answers, err := a.exchange(ctx, false, query{sql: a.unit.statements[i].SQL})
-	if err != nil {
-		return err
+func (a *loner) blame(i int, answers []answer) error {
+	for k, answer := range answers {
+		switch {
+		case answer.err == nil:
+			continue
+		case isLeaseLost(answer.err):
+			return aurora.ErrLeaseLost
+		case k == 1:
+			return a.unit.stepError(i, answer.err)
+		}
+		return fmt.Errorf("record %s: %w", a.unit.item.Migration.ID(), answer.err)
 	}
-	if err := answers[0].err; err != nil {
-		return a.unit.stepError(i, err)
+	return nil
+}
+
+// inOwnTransaction runs a statement of a transaction that the migration itself
+// began. The place is saved in it, right before its COMMIT.
+func (a *loner) inOwnTransaction(ctx context.Context, i int) error {
+	s, kind := a.unit.statements[i], a.unit.infos[i].Kind
+	qs := []query{statementQuery(s)}
+	if kind == sqllex.Begin && !a.open {
+		a.before = a.rev
 	}
-	before := a.rev
+	if kind == sqllex.Begin || kind == sqllex.SetTransaction {
+		a.snapshot = a.snapshot || sqllex.ContainsWord(s.SQL, "repeatable") || sqllex.ContainsWord(s.SQL, "serializable")
+	}
 	a.advance(i)
-	return a.follow(before)
-}
-
-// follow notices where the migration's own transactions begin and end.
-func (a *loner) follow(before aurora.Revision) error {
-	open := a.db.main.inTransaction()
-	if open && !a.open {
-		a.saved = before
+	if kind == sqllex.Commit {
+		q := a.db.saveQuery(a.lease.token, a.rev, false)
+		if a.snapshot {
+			// The lease's row is as old as the snapshot in there.
+			if err := a.lease.Renew(ctx); err != nil {
+				return err
+			}
+			q.sql = a.db.sql.saveBare
+		}
+		qs = []query{newQuery("SET LOCAL SESSION AUTHORIZATION DEFAULT"), q, qs[0]}
 	}
-	a.open = open
+	answers, err := a.exchange(ctx, true, qs...)
+	if err != nil {
+		return err
+	}
+	for _, answer := range answers {
+		switch {
+		case isLeaseLost(answer.err):
+			return aurora.ErrLeaseLost
+		case answer.err != nil:
+			return a.unit.stepError(i, answer.err)
+		}
+	}
+	a.open = a.db.main.inTransaction()
+	if !a.open {
+		a.snapshot = false
+	}
+	if kind == sqllex.Rollback {
+		return a.lease.Save(ctx, a.rev)
+	}
 	return nil
 }
 
@@ -172,34 +267,19 @@ func (s *session) forget() {
 func (s *session) inTransaction() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.conn != nil && s.conn.TxStatus() != 'I'
-}
-
-func (a *loner) blame(i int, answers []answer) error {
-	for k, answer := range answers {
-		switch {
-		case answer.err == nil:
-			continue
-		case k == 0 && hasCode(answer.err, "22012"), isLeaseLost(answer.err):
-			return aurora.ErrLeaseLost
-		case k == 1:
-			return a.unit.stepError(i, answer.err)
-		}
-		return fmt.Errorf("record %s: %w", a.unit.item.Migration.ID(), answer.err)
-	}
-	return nil
+	return s.conn != nil && !s.conn.IsClosed() && s.conn.TxStatus() != 'I'
 }
 
 // apart announces statement i, then runs it by itself.
 func (a *loner) apart(ctx context.Context, i int) error {
-	if err := a.dropLeftover(ctx, a.unit.infos[i]); err != nil {
-		return err
-	}
 	a.rev.Begun = i + 1
 	if err := a.lease.Save(ctx, a.rev); err != nil {
 		return err
 	}
-	answers, err := a.exchange(ctx, false, query{sql: a.unit.statements[i].SQL})
+	if err := a.dropLeftover(ctx, a.unit.infos[i]); err != nil {
+		return err
+	}
+	answers, err := a.exchange(ctx, false, statementQuery(a.unit.statements[i]))
 	if err != nil {
 		return err
 	}
@@ -207,7 +287,7 @@ func (a *loner) apart(ctx context.Context, i int) error {
 		a.rev.Begun = i
 		// A failed concurrent build leaves an invalid index, which the next
 		// attempt must not take for a finished one.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
 		return errors.Join(a.unit.stepError(i, err), a.dropLeftover(clean, a.unit.infos[i]))
 	}
@@ -226,12 +306,14 @@ func (a *loner) exchange(ctx context.Context, together bool, qs ...query) ([]ans
 	}
 	stop := cancelOnDone(ctx, conn)
 	defer stop()
-	return a.db.main.send(context.WithoutCancel(ctx), !together, qs)
+	longer, cancel := outlive(ctx, grace)
+	defer cancel()
+	return a.db.main.send(longer, !together, qs)
 }
 
 // Exec runs one statement by itself, for runners whose history is elsewhere.
 func (db *DB) Exec(ctx context.Context, s aurora.Statement) error {
-	answers, err := db.main.run(ctx, query{sql: s.SQL})
+	answers, err := db.main.run(ctx, statementQuery(s))
 	if err != nil {
 		return fmt.Errorf("%w: %w", aurora.ErrOutcomeUnknown, err)
 	}

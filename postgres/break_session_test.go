@@ -146,21 +146,36 @@ func TestBreakDeallocateOneThenStream(t *testing.T) {
 	}
 }
 
-// The session's settings are those of the run after a reconnect too: a Go step
-// may last long enough for the server to end the idle connection.
+// killed ends the runner's connections from the server's side, as a failover
+// or a proxy's idle limit does.
+func killed(t testing.TB, url string) {
+	pgtest.Exec(t, url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'aurora'")
+}
+
+// A Go step may last long enough for the server to end the idle connection:
+// recording that it is done takes another.
+func TestBreakIdleConnectionEnds(t *testing.T) {
+	url := pgtest.URL(t)
+	step := aurora.Func{Name: "long", Do: func(context.Context, *aurora.Env) error { killed(t, url); return nil }}
+	ms := []aurora.Migration{{Version: "1", Name: "go", Up: []aurora.Step{step}, Irreversible: "x"}, sql("2", "a", "CREATE TABLE a (id int)")}
+	if _, err := run(t, open(t, url), ms, aurora.Request{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The session's settings are those of the run after a reconnect too.
 func TestBreakSettingsAfterReconnect(t *testing.T) {
 	url := pgtest.URL(t)
 	name := pgtest.One(t, url, "SELECT current_database()")
 	pgtest.Exec(t, url, "ALTER DATABASE "+name+" SET statement_timeout = '50ms'")
-	kill := aurora.Func{Name: "long", Do: func(ctx context.Context, env *aurora.Env) error {
-		pgtest.Exec(t, url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'aurora'")
+	step := aurora.Func{Name: "long", Do: func(ctx context.Context, env *aurora.Env) error {
+		killed(t, url)
+		_ = env.Checkpoint(ctx, 1) // notices the loss, or not; either way it goes on
 		return nil
 	}}
-	g := aurora.Migration{Version: "1", Name: "go", Up: []aurora.Step{kill}, Irreversible: "x"}
-	ms := []aurora.Migration{g, sql("2", "slow", "SELECT pg_sleep(0.2)")}
-	_, err := run(t, open(t, url), ms, aurora.Request{})
-	if err != nil {
-		t.Errorf("first run: %v", err)
+	ms := []aurora.Migration{{Version: "1", Name: "go", Up: []aurora.Step{step}, Irreversible: "x"}, sql("2", "slow", "SELECT pg_sleep(0.2)")}
+	if _, err := run(t, open(t, url), ms, aurora.Request{}); err != nil {
+		t.Error(err)
 	}
 }
 

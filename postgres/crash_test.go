@@ -21,7 +21,7 @@ import (
 const childVariable = "AURORA_TEST_CRASH_CHILD"
 
 // crashTTL is short so that a kill costs the next run little.
-const crashTTL = 300 * time.Millisecond
+const crashTTL = 600 * time.Millisecond
 
 func TestMain(m *testing.M) {
 	url := os.Getenv(childVariable)

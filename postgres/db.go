@@ -3,15 +3,15 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -58,18 +58,35 @@ type DB struct {
 	hasTables  bool          // nor the tables
 	output     aurora.Output // notices since the current migration began
 	hasNotices bool
+
+	// elsewhere says that main is busy with a stream, or that a migration may
+	// have changed its settings or role: history goes through side meanwhile.
+	elsewhere atomic.Bool
+}
+
+// session returns the connection for reading and writing history.
+func (db *DB) session() *session {
+	if db.elsewhere.Load() {
+		return &db.side
+	}
+	return &db.main
 }
 
 // Open connects to the database and logs in. The error never contains the
 // password.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	conn, err := pgconn.ParseConfig(cfg.URL)
+	conn, err := parseURL(cfg.URL)
 	if err != nil {
-		return nil, fmt.Errorf("read the database url: %w", redact(err))
+		return nil, err
+	}
+	if schema := cmp.Or(cfg.Schema, DefaultSchema); len(schema) > 63 {
+		return nil, fmt.Errorf("the schema's name %q is longer than PostgreSQL's 63 bytes", schema)
 	}
 	if conn.RuntimeParams["application_name"] == "" {
 		conn.RuntimeParams["application_name"] = "aurora"
 	}
+	// Files are UTF-8, whatever the database is.
+	conn.RuntimeParams["client_encoding"] = "UTF8"
 	db := &DB{
 		conn: conn, schema: cmp.Or(cfg.Schema, DefaultSchema), project: cmp.Or(cfg.Project, DefaultProject), log: cfg.Logger,
 	}
@@ -77,7 +94,6 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		db.log = slog.New(slog.DiscardHandler)
 	}
 	db.sql = newQueries(db.schema)
-	db.names = "aurora_" + rand.Text() + "_"
 	db.hasTables = true // until seen otherwise
 	conn.OnNotice = db.notice
 	db.main.config, db.side.config = conn, conn
@@ -96,12 +112,13 @@ func (db *DB) Close(ctx context.Context) error {
 func (db *DB) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	db.output.Add(n.Severity + ": " + n.Message)
+	severity := cmp.Or(n.SeverityUnlocalized, n.Severity)
+	db.output.Add(severity + ": " + n.Message)
 	db.hasNotices = true
-	if n.Severity == "WARNING" {
+	if severity == "WARNING" {
 		db.log.Warn(n.Message, "code", n.Code, "hint", n.Hint)
 	} else {
-		db.log.Debug(n.Message, "severity", n.Severity, "code", n.Code)
+		db.log.Debug(n.Message, "severity", severity, "code", n.Code)
 	}
 }
 
@@ -126,6 +143,7 @@ type session struct {
 	conn *pgconn.PgConn
 	// prepared says that the stream's own statements are on the server.
 	prepared bool
+	settings *query       // sent again on a new connection
 	major    atomic.Int32 // of the server's version
 }
 
@@ -141,13 +159,25 @@ func (s *session) connectLocked(ctx context.Context) error {
 	}
 	conn, err := pgconn.ConnectConfig(ctx, s.config)
 	if err != nil {
-		return fmt.Errorf("connect to the database: %w", redact(err))
+		return fmt.Errorf("connect to the database: %w", redact(s.config, err))
 	}
 	s.conn, s.prepared = conn, false
 	version, _, _ := strings.Cut(conn.ParameterStatus("server_version"), ".")
 	major, _ := strconv.Atoi(version) // 0 for a server that does not say
 	s.major.Store(int32(major))
+	if s.settings != nil {
+		if err := conn.ExecParams(ctx, s.settings.sql, nil, nil, nil, nil).Read().Err; err != nil {
+			return fmt.Errorf("prepare the connection: %w", err)
+		}
+	}
 	return nil
+}
+
+// prepare says what a connection that replaces this one needs before use.
+func (s *session) prepare(settings query) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settings = &settings
 }
 
 func (s *session) close(ctx context.Context) error {
@@ -167,7 +197,12 @@ type query struct {
 	sql  string
 	args [][]byte
 	name string // of the prepared statement, in a stream
+	// discard says that the rows mean nothing: they may be many.
+	discard bool
 }
+
+// statementQuery sends a migration's own statement.
+func statementQuery(s aurora.Statement) query { return query{sql: s.SQL, discard: true} }
 
 func newQuery(sql string, args ...any) query {
 	q := query{sql: sql, args: make([][]byte, len(args))}
@@ -216,6 +251,25 @@ func (s *session) runTogether(ctx context.Context, queries ...query) ([]answer, 
 	return s.send(ctx, false, queries)
 }
 
+// retry is run for queries that may be repeated: when the connection turns out
+// to be dead, which an idle one may be for long, they go through a new one.
+func (s *session) retry(ctx context.Context, queries ...query) ([]answer, error) {
+	return s.again(ctx, true, queries)
+}
+
+// retryTogether is runTogether for queries that may be repeated.
+func (s *session) retryTogether(ctx context.Context, queries ...query) ([]answer, error) {
+	return s.again(ctx, false, queries)
+}
+
+func (s *session) again(ctx context.Context, apart bool, queries []query) ([]answer, error) {
+	answers, err := s.send(ctx, apart, queries)
+	if errors.Is(err, errConnection) && ctx.Err() == nil {
+		return s.send(ctx, apart, queries)
+	}
+	return answers, err
+}
+
 func (s *session) send(ctx context.Context, apart bool, queries []query) ([]answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,7 +288,7 @@ func (s *session) send(ctx context.Context, apart bool, queries []query) ([]answ
 		return nil, s.broken(pl, err)
 	}
 	for i := range answers {
-		answers[i] = readAnswer(pl)
+		answers[i] = readAnswer(pl, queries[i].discard)
 		if apart || i == len(queries)-1 || answers[i].err != nil {
 			err := readSync(pl)
 			var pgErr *pgconn.PgError
@@ -252,7 +306,7 @@ func (s *session) send(ctx context.Context, apart bool, queries []query) ([]answ
 	return answers, pl.Close()
 }
 
-func readAnswer(pl *pgconn.Pipeline) answer {
+func readAnswer(pl *pgconn.Pipeline, discard bool) answer {
 	res, err := pl.GetResults()
 	if err != nil {
 		return answer{err: err}
@@ -260,6 +314,10 @@ func readAnswer(pl *pgconn.Pipeline) answer {
 	rr, ok := res.(*pgconn.ResultReader)
 	if !ok {
 		return answer{err: fmt.Errorf("unexpected answer %T", res)}
+	}
+	if discard {
+		_, err := rr.Close()
+		return answer{err: err}
 	}
 	r := rr.Read()
 	return answer{rows: r.Rows, err: r.Err}
@@ -283,7 +341,7 @@ func (s *session) broken(pl *pgconn.Pipeline, err error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = s.conn.Close(ctx)
-	return fmt.Errorf("%w: %w", errConnection, redact(err))
+	return fmt.Errorf("%w: %w", errConnection, redact(s.config, err))
 }
 
 var errConnection = errors.New("the connection to the database was lost")
@@ -301,16 +359,48 @@ func first(answers []answer, err error) error {
 	return nil
 }
 
-var passwordPattern = regexp.MustCompile(`(?i)(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)|(://[^:/@\s]*:)[^@\s]*@`)
+// grace is how long an exchange that was interrupted may still take before the
+// connection is closed under it.
+const grace = 10 * time.Second
 
-// redact makes sure that no password is in an error's text. pgconn does so
-// itself for what it parses; this covers what it quotes.
-func redact(err error) error {
-	text := passwordPattern.ReplaceAllString(err.Error(), "${1}${3}xxxxx@")
-	if text == err.Error() {
+// outlive returns a context that ends some time after ctx has.
+func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-longer.Done():
+		case <-time.After(by):
+			cancel()
+		}
+	})
+	return longer, func() { stop(); cancel() }
+}
+
+// parseURL reads the URL. What cannot be read may be a password with
+// characters that end it too soon, so nothing of it is ever quoted.
+func parseURL(raw string) (*pgconn.Config, error) {
+	bad := errors.New("the database url cannot be read: want postgres://user:password@host:port/database or host=… user=… pairs; " +
+		"in a url, the characters @ : / ? # % of a password are percent-encoded, as urlescape() does (not shown, as it may hold a password)")
+	if _, rest, ok := strings.Cut(raw, "://"); ok {
+		authority, _, _ := strings.Cut(rest, "/")
+		if u, err := url.Parse(raw); err != nil || strings.Count(authority, "@") > 1 || strings.Count(rest, "@") > strings.Count(authority, "@")+strings.Count(u.RawQuery, "@") {
+			return nil, bad
+		}
+	}
+	conn, err := pgconn.ParseConfig(raw)
+	if err != nil {
+		return nil, bad
+	}
+	return conn, nil
+}
+
+// redact makes sure that the password is not in an error's text.
+func redact(config *pgconn.Config, err error) error {
+	text := err.Error()
+	if config.Password == "" || !strings.Contains(text, config.Password) {
 		return err
 	}
-	return redactedError{text, err}
+	return redactedError{strings.ReplaceAll(text, config.Password, "xxxxx"), err}
 }
 
 type redactedError struct {

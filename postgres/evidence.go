@@ -134,6 +134,10 @@ func (a *loner) dropLeftover(ctx context.Context, info sqllex.Info) error {
 	if err != nil || state != "false" {
 		return err
 	}
+	// Without the lease the index may be the next holder's.
+	if err := a.lease.Renew(ctx); err != nil {
+		return err
+	}
 	a.db.log.Warn("dropping the invalid index that a build which did not finish left behind", "index", name)
 	if err := first(a.db.main.run(ctx, newQuery("DROP INDEX CONCURRENTLY IF EXISTS "+name))); err != nil {
 		return fmt.Errorf("drop the invalid index %s: %w", name, err)

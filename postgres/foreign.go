@@ -31,16 +31,18 @@ const (
 )
 
 // readForeign reads the history that another tool left. The rows come from the
-// foreign query: whether our schema exists, then schema, table, and whether it
-// is where such a table belongs.
+// foreign query: whether our schema exists, then schema, table, whether it is
+// where such a table belongs, and whether we may read it. One that belongs there
+// and cannot be read is an error: taking it for none would run everything again.
 func (db *DB) readForeign(ctx context.Context, rows [][][]byte) ([]aurora.Revision, error) {
 	table, template := "", ""
 	likely := false
 	for _, row := range rows {
-		if row[1] == nil || table != "" && (likely || string(row[3]) != "true") {
+		isLikely := string(row[3]) == "true"
+		if row[1] == nil || table != "" && (likely || !isLikely) || !isLikely && string(row[4]) != "true" {
 			continue
 		}
-		likely = string(row[3]) == "true"
+		likely = isLikely
 		table = quoteName(string(row[1])) + "." + quoteName(string(row[2]))
 		template = readAtlas
 		if string(row[2]) == "aurora_schema_revisions" {
@@ -50,7 +52,7 @@ func (db *DB) readForeign(ctx context.Context, rows [][][]byte) ([]aurora.Revisi
 	if table == "" {
 		return nil, nil
 	}
-	answers, err := db.main.run(ctx, newQuery(fmt.Sprintf(template, table)))
+	answers, err := db.session().retry(ctx, newQuery(fmt.Sprintf(template, table)))
 	if err := first(answers, err); err != nil {
 		return nil, fmt.Errorf("read the history that is already in %s: %w", table, err)
 	}

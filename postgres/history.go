@@ -23,7 +23,7 @@ var (
 // a database that has no history of this project, it looks for one that Atlas
 // or the earlier aurora left; those revisions have Foreign set.
 func (db *DB) Latest(ctx context.Context) ([]aurora.Revision, error) {
-	answers, err := db.main.run(ctx, newQuery(db.sql.latest, db.project), newQuery(db.sql.foreign, db.schema, db.schema))
+	answers, err := db.session().retry(ctx, newQuery(db.sql.latest, db.project), newQuery(db.sql.foreign, db.schema))
 	if err != nil {
 		return nil, err
 	}
@@ -31,13 +31,16 @@ func (db *DB) Latest(ctx context.Context) ([]aurora.Revision, error) {
 	if latest.err != nil && !isMissing(latest.err) {
 		return nil, fmt.Errorf("read the history in schema %s: %w", db.schema, latest.err)
 	}
-	if foreign.err == nil && len(foreign.rows) > 0 {
+	if foreign.err != nil {
+		return nil, fmt.Errorf("look for another tool's history: %w", foreign.err)
+	}
+	if len(foreign.rows) > 0 {
 		db.mu.Lock()
 		db.hasSchema = string(foreign.rows[0][0]) == "true"
 		db.hasTables = latest.err == nil
 		db.mu.Unlock()
 	}
-	if len(latest.rows) > 0 || foreign.err != nil {
+	if len(latest.rows) > 0 {
 		return scanAll(latest.rows)
 	}
 	return db.readForeign(ctx, foreign.rows)
@@ -107,7 +110,7 @@ func (db *DB) Executions(ctx context.Context, cursor string, limit int) ([]auror
 // read runs one query of the history; where the tables are missing there are
 // no rows.
 func (db *DB) read(ctx context.Context, q query) ([][][]byte, error) {
-	answers, err := db.main.run(ctx, q)
+	answers, err := db.session().retry(ctx, q)
 	if err != nil {
 		return nil, err
 	}

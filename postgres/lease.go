@@ -25,7 +25,13 @@ func (db *DB) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Durati
 	if err != nil {
 		return nil, fmt.Errorf("encode the holder: %w", err)
 	}
+	// An interrupt in the middle must not leave the lease taken.
+	asking, cancel := outlive(ctx, grace)
+	defer cancel()
 	for try := 0; ; try++ {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		var qs []query
 		if try == 0 {
 			qs = db.bootstrapQueries()
@@ -34,19 +40,20 @@ func (db *DB) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Durati
 		qs = append(qs,
 			// A row lock is only ever held for the instant of a commit; if it
 			// lasts, its holder is stuck, and waiting for it would be too.
-			newQuery(`SET lock_timeout = '2s'`),
+			newQuery(`SET lock_timeout = '500ms'`),
+			newQuery(db.sql.evict, db.project),
 			newQuery(db.sql.acquire, db.project, string(who), ttl.Microseconds()),
 			newQuery(db.sql.lease, db.project),
 			newQuery(`RESET lock_timeout`),
 			db.settings())
-		answers, err := db.main.run(ctx, qs...)
+		answers, err := db.main.retry(asking, qs...)
 		if err != nil {
 			return nil, err
 		}
-		took, holds := answers[created+1], answers[created+2]
+		took, holds := answers[created+2], answers[created+3]
 		switch {
 		case isMissing(took.err) && try == 0:
-			if err := db.bootstrap(ctx); err != nil {
+			if err := db.bootstrap(asking); err != nil {
 				return nil, err
 			}
 		case took.err == nil && len(took.rows) == 1:
@@ -54,7 +61,12 @@ func (db *DB) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Durati
 			if err != nil {
 				return nil, fmt.Errorf("read the lease's token: %w", err)
 			}
-			return &lease{db, token, ttl}, nil
+			l := &lease{db, token, ttl}
+			if ctx.Err() != nil {
+				return nil, errors.Join(context.Cause(ctx), l.Release(asking))
+			}
+			db.main.prepare(db.settings())
+			return l, nil
 		case took.err != nil && !hasCode(took.err, "55P03", "40001"):
 			return nil, fmt.Errorf("take the lease in schema %s: %w", db.schema, took.err)
 		case holds.err != nil:
@@ -109,7 +121,7 @@ func (l *lease) Save(ctx context.Context, revisions ...aurora.Revision) error {
 	for i, r := range revisions {
 		qs[i] = l.db.saveQuery(l.token, r, false)
 	}
-	err := first(l.db.main.runTogether(ctx, qs...))
+	err := first(l.db.session().retryTogether(ctx, qs...))
 	if isLeaseLost(err) {
 		return aurora.ErrLeaseLost
 	}
@@ -125,7 +137,7 @@ func isLeaseLost(err error) bool {
 // Renew uses a connection of its own, because statements may keep the other
 // one busy for hours.
 func (l *lease) Renew(ctx context.Context) error {
-	answers, err := l.db.side.run(ctx, newQuery(l.db.sql.renew, l.db.project, l.token, l.ttl.Microseconds()))
+	answers, err := l.db.side.retry(ctx, newQuery(l.db.sql.renew, l.db.project, l.token, l.ttl.Microseconds()))
 	if err := first(answers, err); err != nil {
 		return fmt.Errorf("renew the lease: %w", err)
 	}
@@ -137,7 +149,7 @@ func (l *lease) Renew(ctx context.Context) error {
 
 // Release ends the lease if it is still ours.
 func (l *lease) Release(ctx context.Context) error {
-	if err := first(l.db.main.run(ctx, newQuery(l.db.sql.release, l.db.project, l.token))); err != nil {
+	if err := first(l.db.session().retry(ctx, newQuery(l.db.sql.release, l.db.project, l.token))); err != nil {
 		return fmt.Errorf("release the lease: %w", err)
 	}
 	return nil

@@ -24,6 +24,8 @@ type queries struct {
 	guard, after      string
 	save, saveNow     string
 	saveFailure       string
+	saveBare          string
+	evict             string
 	output, committed string
 	foreign           string
 }
@@ -41,7 +43,8 @@ const held = `project = $1 AND token = $2::bigint AND expires_at > clock_timesta
 func newQueries(schema string) queries {
 	quoted := `"` + strings.ReplaceAll(schema, `"`, `""`) + `"`
 	fill := strings.NewReplacer("{schema}", quoted, "{r}", quoted+".aurora_revisions", "{l}", quoted+".aurora_leases",
-		"{columns}", columns, "{held}", held).Replace
+		"{columns}", columns, "{held}", held,
+		"{start}", "(SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid())").Replace
 	return queries{
 		createSchema: fill(`CREATE SCHEMA IF NOT EXISTS {schema}`),
 		bootstrap: []string{
@@ -50,7 +53,10 @@ func newQueries(schema string) queries {
 	token bigint NOT NULL,
 	holder text NOT NULL,
 	acquired_at timestamptz NOT NULL,
-	expires_at timestamptz NOT NULL)`),
+	expires_at timestamptz NOT NULL,
+	backend integer,
+	backend_start timestamptz,
+	UNIQUE (project, token))`),
 			fill(`CREATE TABLE IF NOT EXISTS {r} (
 	project text,
 	execution text,
@@ -91,16 +97,25 @@ func newQueries(schema string) queries {
 		SELECT execution, max(token) AS last FROM {r} WHERE project = $1
 		GROUP BY execution HAVING $2::bigint = 0 OR max(token) < $2::bigint ORDER BY 2 DESC LIMIT $3::bigint
 	) e USING (execution) WHERE project = $1 ORDER BY e.last DESC, r.token, r.seq`),
-		acquire: fill(`INSERT INTO {l} AS l (project, token, holder, acquired_at, expires_at)
-	VALUES ($1, 1, $2, clock_timestamp(), clock_timestamp() + $3::bigint * interval '1 microsecond')
-	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder,
-		acquired_at = EXCLUDED.acquired_at, expires_at = EXCLUDED.expires_at
+		// The project's first token is greater than all in the history, and than
+		// those of a row that somebody deleted.
+		acquire: fill(`INSERT INTO {l} AS l (project, token, holder, acquired_at, expires_at, backend, backend_start)
+	SELECT $1, greatest((SELECT max(token) + 1 FROM {r} WHERE project = $1), extract(epoch from clock_timestamp())::bigint),
+		$2, clock_timestamp(), clock_timestamp() + $3::bigint * interval '1 microsecond', pg_backend_pid(), {start}
+	WHERE NOT EXISTS (SELECT FROM {l} WHERE project = $1 AND expires_at > clock_timestamp())
+	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder, acquired_at = clock_timestamp(),
+		expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond',
+		backend = EXCLUDED.backend, backend_start = EXCLUDED.backend_start
 	WHERE l.expires_at <= clock_timestamp() RETURNING token::text`),
+		// What the last holder's session still does, it must not do any longer.
+		evict: fill(`SELECT pg_terminate_backend(a.pid) FROM {l} l JOIN pg_catalog.pg_stat_activity a
+		ON a.pid = l.backend AND a.backend_start = l.backend_start
+	WHERE l.project = $1 AND l.expires_at <= clock_timestamp() AND a.pid <> pg_backend_pid()`),
 		lease: fill(`SELECT token::text, holder, (extract(epoch from expires_at) * 1000000)::bigint::text
 	FROM {l} WHERE project = $1 AND expires_at > clock_timestamp()`),
 		renew: fill(`UPDATE {l} SET expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'
 	WHERE {held} RETURNING 1`),
-		release: fill(`UPDATE {l} SET expires_at = clock_timestamp() WHERE {held}`),
+		release: fill(`UPDATE {l} SET expires_at = clock_timestamp(), backend = NULL WHERE {held}`),
 		// The new token makes sure that what the old holder still has in flight
 		// is refused even if it asks within the same microsecond.
 		breakLease: fill(`UPDATE {l} SET expires_at = clock_timestamp(), token = token + 1 WHERE {held} RETURNING 1`),
@@ -108,15 +123,17 @@ func newQueries(schema string) queries {
 		guard: fill(`SELECT 1 / count(*) FROM {l} WHERE {held}`),
 		after: fill(`SELECT 1 / count(*) FROM {l} WHERE {held} AND EXISTS (SELECT FROM {r}
 	WHERE project = $1 AND execution = $3 AND version = $4 AND state = 'completed')`),
-		save:        fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` RETURNING 1`,
+		save: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` RETURNING 1`,
+		// In a transaction of its own with an older snapshot the lease's row says
+		// nothing; who saves like this has just renewed it.
+		saveBare:    fill(strings.Replace(saveSQL(`$19::timestamptz`, `$20::timestamptz`), `(SELECT token FROM {l} WHERE {held} FOR KEY SHARE)`, `$2::bigint`, 1)) + ` RETURNING 1`,
 		saveFailure: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` WHERE r.state <> 'completed' RETURNING 1`,
 		saveNow:     fill(saveSQL(`coalesce($19::timestamptz, now())`, `coalesce($20::timestamptz, clock_timestamp())`)) + savedTimes,
 		output:      fill(`UPDATE {r} SET output = $5, output_dropped = $6::integer WHERE project = $1 AND execution = $3 AND version = $4 AND EXISTS (SELECT FROM {l} WHERE {held})`),
 		committed:   fill(`SELECT {columns} FROM {r} WHERE project = $1 AND execution = $2 AND state = 'completed'`),
-		foreign: `SELECT (to_regnamespace($1) IS NOT NULL)::text, n.nspname, c.relname,
-		(n.nspname IN ($2, 'atlas_schema_revisions', current_schema()))::text
-	FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_class c
-		ON c.relname IN ('atlas_schema_revisions', 'aurora_schema_revisions') AND c.relkind = 'r' AND has_table_privilege(c.oid, 'SELECT')
+		foreign: `SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)::text, n.nspname, c.relname,
+		(n.nspname IN ($1, 'atlas_schema_revisions', current_schema()))::text, has_table_privilege(c.oid, 'SELECT')::text
+	FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_class c ON c.relname IN ('atlas_schema_revisions', 'aurora_schema_revisions') AND c.relkind = 'r'
 	LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`,
 	}
 }
@@ -124,13 +141,13 @@ func newQueries(schema string) queries {
 const savedTimes = ` RETURNING (extract(epoch from started_at) * 1000000)::bigint::text, (extract(epoch from finished_at) * 1000000)::bigint::text`
 
 // saveSQL writes a revision. Its token is read from the lease's row, which
-// stays share-locked until the commit; when the lease is not ours there is no
-// token, and NOT NULL refuses the row.
+// stays locked until the commit, against takeovers but not against renewals;
+// when the lease is not ours there is no token, and NOT NULL refuses the row.
 func saveSQL(started, finished string) string {
 	return `INSERT INTO {r} AS r (project, token, execution, version, name, description, checksum, direction, state, kind,
 	seq, steps, done, begun, hashes, checkpoint, error, error_step, error_pos, started_at, finished_at,
 	holder, operator, output, output_dropped)
-VALUES ($1, (SELECT token FROM {l} WHERE {held} FOR SHARE),
+VALUES ($1, (SELECT token FROM {l} WHERE {held} FOR KEY SHARE),
 	$3, $4, $5, $6, $7, $8, $9, $10, $11::integer, $12::integer, $13::integer, $14::integer, $15, $16, $17, $18, $25, ` +
 		started + `, ` + finished + `, $21, $22, $23, $24::integer)
 ON CONFLICT (project, execution, version) DO UPDATE SET token = EXCLUDED.token, name = EXCLUDED.name,

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -34,6 +35,9 @@ func (db *DB) Stream(ctx context.Context, l aurora.Lease, items []aurora.Item, r
 		return db.refuse(ctx, own, items, err, report)
 	}
 	for len(units) > 0 {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		n := 1
 		if units[0].alone {
 			err = db.runAlone(ctx, own, units[0], report)
@@ -73,6 +77,8 @@ func (db *DB) fail(ctx context.Context, l *lease, rev aurora.Revision, err error
 	switch {
 	case errors.Is(err, aurora.ErrLeaseLost), errors.Is(context.Cause(ctx), aurora.ErrLeaseLost):
 		return err
+	case errors.Is(context.Cause(ctx), aurora.ErrPaused):
+		state = aurora.Paused
 	case ctx.Err() != nil:
 		state = aurora.Interrupted
 	}
@@ -95,13 +101,13 @@ func (db *DB) fail(ctx context.Context, l *lease, rev aurora.Revision, err error
 	if errors.Is(err, errConnection) {
 		return err
 	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	// A completed revision is never overwritten: what the database says it did,
 	// it did.
 	q := db.saveQuery(l.token, rev, false)
 	q.sql = db.sql.saveFailure
-	serr := first(db.main.runTogether(clean, q))
+	serr := first(db.session().retryTogether(clean, q))
 	if isLeaseLost(serr) {
 		serr = aurora.ErrLeaseLost
 	}
@@ -119,57 +125,84 @@ type stream struct {
 	together bool // one transaction for all of them
 	report   func(aurora.Revision)
 
+	conn      *pgconn.PgConn
 	pl        *pgconn.Pipeline
-	sent      int // units sent
-	read      int // units whose end was read
-	sizes     []int
-	flight    int // bytes sent and not answered
 	preparing bool
 	unnamed   bool
+	sent      int   // units sent
+	read      int   // units whose end was read
+	sizes     []int // of the units sent
+	flight    int   // bytes sent and not answered
 	done      []aurora.Revision
-	output    map[int]aurora.Revision // of units that said something
+	// output is what the server said during units that are committed.
+	output     []aurora.Revision
+	outputSize int
 }
 
-func (s *stream) run(ctx context.Context) error {
+func (s *stream) run(ctx context.Context) (err error) {
 	main := &s.db.main
 	main.mu.Lock()
-	if err := main.connectLocked(ctx); err != nil {
-		main.mu.Unlock()
+	err = main.connectLocked(ctx)
+	s.conn = main.conn
+	main.mu.Unlock()
+	if err != nil {
 		return err
 	}
+	// The connection is the stream's alone from here on, without the mutex:
+	// what is told of progress may ask the database something.
+	s.db.elsewhere.Store(true)
 	s.db.takeOutput()
-	s.output = map[int]aurora.Revision{}
-	// The context must not close the connection: answers tell what happened.
-	s.pl = main.conn.StartPipeline(context.WithoutCancel(ctx))
-	stop := cancelOnDone(ctx, main.conn)
-	s.prepare()
-	err := s.exchange(ctx)
-	stop()
-	if err == nil {
-		err = s.pl.Close()
-	} else if errors.Is(err, errConnection) {
-		err = main.broken(s.pl, err)
-	} else if cerr := s.drain(); cerr != nil {
-		err = errors.Join(err, main.broken(s.pl, cerr))
-	}
-	main.mu.Unlock()
-	if errors.Is(err, errConnection) {
-		if s.lookAgain(ctx); s.read == len(s.units) {
-			err = nil
+	// The context must not close the connection at once: answers tell what
+	// happened.
+	longer, cancel := outlive(ctx, grace)
+	defer cancel()
+	s.pl = s.conn.StartPipeline(longer)
+	stop := cancelOnDone(ctx, s.conn)
+	finished := false
+	defer func() {
+		if !finished { // a report has panicked
+			stop()
+			_ = main.broken(s.pl, errors.New("the stream was left"))
 		}
+		s.db.elsewhere.Store(false)
+	}()
+	s.prepare()
+	err = s.exchange(ctx)
+	stop()
+	finished = true
+	err = s.settle(ctx, err)
+	s.saveOutput(ctx)
+	if err == nil || s.read == len(s.units) {
+		return err
 	}
-	if oerr := s.saveOutput(ctx); err == nil {
-		err = oerr
-	}
-	if err == nil {
-		return nil
-	}
+	s.db.elsewhere.Store(false)
 	return s.db.fail(ctx, s.lease, s.units[s.read].item.Revision, err, s.report)
 }
 
+// settle ends the pipeline and leaves a connection that can be used, or none.
+func (s *stream) settle(ctx context.Context, err error) error {
+	main := &s.db.main
+	switch {
+	case err == nil:
+		return s.pl.Close()
+	case errors.Is(err, errConnection):
+		err = main.broken(s.pl, err)
+	default:
+		if derr := s.drain(); derr != nil {
+			err = errors.Join(err, main.broken(s.pl, derr))
+		}
+	}
+	if errors.Is(err, errConnection) {
+		if s.lookAgain(ctx); s.read == len(s.units) {
+			return nil
+		}
+	}
+	return err
+}
+
 // The stream's own statements, which each unit repeats, are parsed once. Their
-// names are this process's own: behind a connection pooler, a server connection
-// may still have another's, and running with those would be wrong.
+// names are new each time: behind a connection pooler, a server connection may
+// still have another's, and running with those would be wrong.
 const (
 	guardName = "guard"
 	afterName = "after"
@@ -188,6 +221,7 @@ func (s *stream) prepare() {
 	if s.db.main.prepared {
 		return
 	}
+	s.db.names = "aurora_" + rand.Text() + "_"
 	s.pl.SendPrepare(s.db.names+guardName, s.db.sql.guard, nil)
 	s.pl.SendPrepare(s.db.names+afterName, s.db.sql.after, nil)
 	s.pl.SendPrepare(s.db.names+saveName, s.db.sql.saveNow, nil)
@@ -229,7 +263,7 @@ func (s *stream) exchange(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", errConnection, err)
 		}
 		for !s.together && s.flight > flightBytes && s.read < s.sent {
-			if err := s.readUnit(); err != nil {
+			if err := s.readUnit(ctx); err != nil {
 				return err
 			}
 		}
@@ -243,7 +277,7 @@ func (s *stream) exchange(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errConnection, err)
 	}
 	for s.read < s.sent {
-		if err := s.readUnit(); err != nil {
+		if err := s.readUnit(ctx); err != nil {
 			return err
 		}
 	}
@@ -253,10 +287,66 @@ func (s *stream) exchange(ctx context.Context) error {
 	return nil
 }
 
+// A part is one message of a unit, and what it is about.
+type part struct {
+	query
+	role  role
+	index int // of the check or statement
+}
+
+type role int
+
+const (
+	begin role = iota
+	guard
+	checks
+	statement
+	reset
+	save
+	commit
+)
+
+// parts are all messages of unit i, in order. The transaction is an explicit
+// one: in an implicit one a DO block could commit half of the migration.
+func (s *stream) parts(i int) []part {
+	u := &s.units[i]
+	ps := make([]part, 0, len(u.statements)+len(u.checks)+8)
+	add := func(r role, index int, q query) { ps = append(ps, part{q, r, index}) }
+	if !s.together || i == 0 {
+		add(begin, 0, newQuery("BEGIN"))
+	}
+	for j, st := range u.statements[:u.lead] {
+		add(statement, j, statementQuery(st))
+	}
+	if i == 0 || s.together {
+		add(guard, 0, newQuery(s.db.sql.guard, s.db.project, s.lease.token).as(guardName))
+	} else {
+		before := s.units[i-1].item.Revision
+		add(guard, 0, newQuery(s.db.sql.after, s.db.project, s.lease.token, before.ExecutionID, before.Version).as(afterName))
+	}
+	for k, q := range u.checks {
+		add(checks, k, q)
+	}
+	for j, st := range u.statements[u.lead:] {
+		add(statement, u.lead+j, statementQuery(st))
+	}
+	for _, q := range s.db.resetQueries(u) {
+		add(reset, 0, q)
+	}
+	rev := u.item.Revision
+	rev.End(aurora.Completed, nil, time.Time{})
+	rev.StartedAt = time.Time{}
+	add(save, 0, s.db.saveQuery(s.lease.token, rev, true).as(saveName))
+	if !s.together || i == len(s.units)-1 {
+		add(commit, 0, newQuery("COMMIT"))
+	}
+	return ps
+}
+
 // send puts one unit into the pipeline and returns its size in bytes.
 func (s *stream) send(i int) int {
 	size := 0
-	for _, q := range s.queries(i) {
+	for _, q := range s.parts(i) {
 		if q.name != "" && !s.unnamed {
 			s.pl.SendQueryPrepared(s.db.names+q.name, q.args, nil, nil)
 			size += 64
@@ -274,74 +364,47 @@ func (s *stream) send(i int) int {
 	return size
 }
 
-// queries are all messages of a unit, in order.
-func (s *stream) queries(i int) []query {
-	u := &s.units[i]
-	qs := make([]query, 0, len(u.statements)+len(u.checks)+2)
-	if i == 0 || s.together {
-		qs = append(qs, newQuery(s.db.sql.guard, s.db.project, s.lease.token).as(guardName))
-	} else {
-		before := s.units[i-1].item.Revision
-		qs = append(qs, newQuery(s.db.sql.after, s.db.project, s.lease.token, before.ExecutionID, before.Version).as(afterName))
-	}
-	qs = append(qs, u.checks...)
-	for _, st := range u.statements {
-		qs = append(qs, query{sql: st.SQL})
-	}
-	if u.resets {
-		qs = append(qs, s.db.resetQueries()...)
-	}
-	rev := u.item.Revision
-	rev.End(aurora.Completed, nil, time.Time{})
-	rev.StartedAt = time.Time{}
-	return append(qs, s.db.saveQuery(s.lease.token, rev, true).as(saveName))
-}
-
 // readUnit reads the answers of the next unit and reports it. The error says
 // what failed, and whose fault it was.
-func (s *stream) readUnit() error {
+func (s *stream) readUnit(ctx context.Context) error {
 	if err := s.prepared(); err != nil {
 		return err
 	}
 	i := s.read
 	u := &s.units[i]
+	u.item.Revision.StartedAt = time.Now()
 	if !s.together || i == 0 {
-		u.item.Revision.StartedAt = time.Now()
 		s.report(u.item.Revision)
 	}
-	resets := 0
-	if u.resets {
-		resets = len(s.db.resetQueries())
-	}
-	n := 1 + len(u.checks) + len(u.statements) + resets + 1
 	rev := u.item.Revision
-	for k := range n {
-		a, err := s.readOne()
-		if err == nil && k == n-1 && len(a) == 1 {
-			rev.End(aurora.Completed, nil, micros(a[0][1]))
-			rev.StartedAt = micros(a[0][0])
+	for _, p := range s.parts(i) {
+		a := readAnswer(s.pl, p.discard)
+		if a.err != nil {
+			return s.blame(u, p, a.err)
 		}
-		if err != nil {
-			return s.blame(u, k, n, err)
+		if p.role == save && len(a.rows) == 1 {
+			rev.End(aurora.Completed, nil, micros(a.rows[0][1]))
+			rev.StartedAt = micros(a.rows[0][0])
 		}
 	}
 	s.flight -= s.sizes[i]
-	if text, dropped := s.db.takeOutput(); text != "" {
-		rev.Output, rev.OutputDropped = text, dropped
-		s.output[i] = rev
-	}
 	s.done = append(s.done, rev)
+	s.read++
 	if s.together && i < len(s.units)-1 {
-		s.read++
 		return nil
 	}
 	if err := readSync(s.pl); err != nil {
-		if s.together {
-			s.read, s.done = 0, nil
-		}
-		return s.blame(u, -1, n, err)
+		s.read -= len(s.done)
+		return s.blame(u, part{role: commit}, err)
 	}
-	s.read++
+	if text, dropped := s.db.takeOutput(); text != "" {
+		last := &s.done[len(s.done)-1]
+		last.Output, last.OutputDropped = text, dropped
+		s.output = append(s.output, *last)
+		if s.outputSize += len(text); s.outputSize > flightBytes {
+			s.saveOutput(ctx)
+		}
+	}
 	for _, rev := range s.done {
 		s.report(rev)
 	}
@@ -349,49 +412,31 @@ func (s *stream) readUnit() error {
 	return nil
 }
 
-// readOne reads the answer of one query, keeping rows only where there are
-// few: those of our own queries.
-func (s *stream) readOne() ([][][]byte, error) {
-	res, err := s.pl.GetResults()
-	if err != nil {
-		return nil, err
+// blame says what an error of one part of a unit means.
+func (s *stream) blame(u *unit, p part, err error) error {
+	if s.together && p.role == commit {
+		s.read = 0
 	}
-	rr, ok := res.(*pgconn.ResultReader)
-	if !ok {
-		return nil, fmt.Errorf("%w: unexpected answer %T", errConnection, res)
-	}
-	var rows [][][]byte
-	for rr.NextRow() {
-		if len(rows) == 0 {
-			row := make([][]byte, len(rr.Values()))
-			for i, v := range rr.Values() {
-				row[i] = append([]byte(nil), v...)
-			}
-			rows = append(rows, row)
-		}
-	}
-	_, err = rr.Close()
-	return rows, err
-}
-
-// blame finds what the k-th of n answers of a unit was about; -1 is the commit.
-func (s *stream) blame(u *unit, k, n int, err error) error {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) || isFatal(pgErr) {
 		return fmt.Errorf("%w while %s ran: %w", errConnection, u.item.Migration.ID(), err)
 	}
-	statement := k - 1 - len(u.checks)
-	switch {
-	case k == -1:
-		return u.stepError(-1, pgErr)
-	case k == 0 && pgErr.Code == "22012", k == n-1 && isLeaseLost(err):
-		return aurora.ErrLeaseLost
-	case k == 0:
+	switch p.role {
+	case guard:
+		if pgErr.Code == "22012" {
+			return aurora.ErrLeaseLost
+		}
 		return fmt.Errorf("check the lock before %s: %w", u.item.Migration.ID(), err)
-	case statement < 0:
-		return u.checkError(k-1, err)
-	case statement < len(u.statements):
-		return u.stepError(statement, pgErr)
+	case checks:
+		return u.checkError(p.index, err)
+	case statement:
+		return u.stepError(p.index, pgErr)
+	case commit:
+		return u.stepError(-1, pgErr)
+	case save:
+		if isLeaseLost(err) {
+			return aurora.ErrLeaseLost
+		}
 	}
 	return fmt.Errorf("record %s: %w", u.item.Migration.ID(), err)
 }
@@ -401,8 +446,8 @@ func isFatal(err *pgconn.PgError) bool {
 	return err.Severity == "FATAL" || err.Severity == "PANIC" || err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
 }
 
-// drain reads what the server still answers after a failure: later units fail
-// at their guards.
+// drain reads what the server still answers after a failure, and leaves the
+// failed transaction: later units fail in it, or at their guards.
 func (s *stream) drain() error {
 	if err := s.pl.Flush(); err != nil {
 		return err
@@ -415,7 +460,12 @@ func (s *stream) drain() error {
 		case err != nil:
 			return err
 		case res == nil:
-			return s.pl.Close()
+			if err := s.pl.Close(); err != nil || s.conn.TxStatus() == 'I' {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), grace)
+			defer cancel()
+			return s.conn.Exec(ctx, "ROLLBACK").Close()
 		}
 		if rr, ok := res.(*pgconn.ResultReader); ok {
 			_, _ = rr.Close()
@@ -449,6 +499,9 @@ func (s *stream) lookAgain(ctx context.Context) {
 	for _, r := range revisions {
 		committed[r.Version] = r
 	}
+	if s.together {
+		s.read = 0
+	}
 	for s.read < len(s.units) {
 		r, ok := committed[s.units[s.read].item.Migration.Version]
 		if !ok {
@@ -460,23 +513,21 @@ func (s *stream) lookAgain(ctx context.Context) {
 }
 
 // saveOutput stores what the server said during migrations that are already
-// recorded.
-func (s *stream) saveOutput(ctx context.Context) error {
+// recorded. Losing it fails nothing.
+func (s *stream) saveOutput(ctx context.Context) {
 	var qs []query
-	for i, r := range s.output {
-		if i < s.read {
-			qs = append(qs, newQuery(s.db.sql.output, s.db.project, s.lease.token, r.ExecutionID, r.Version, r.Output, r.OutputDropped))
-		}
+	for _, r := range s.output {
+		qs = append(qs, newQuery(s.db.sql.output, s.db.project, s.lease.token, r.ExecutionID, r.Version, r.Output, r.OutputDropped))
 	}
+	s.output, s.outputSize = nil, 0
 	if len(qs) == 0 {
-		return nil
+		return
 	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	if err := first(s.db.main.runTogether(clean, qs...)); err != nil {
-		return fmt.Errorf("record the server's notices: %w", err)
+	if err := first(s.db.session().retryTogether(clean, qs...)); err != nil {
+		s.db.log.Warn("could not record the server's notices", "err", err)
 	}
-	return nil
 }
 
 // cancelOnDone asks the server to cancel from the moment ctx ends until stop.

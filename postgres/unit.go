@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,6 +21,11 @@ type unit struct {
 	alone bool
 	// resets: the session's settings may have been changed.
 	resets bool
+	// temporary: temporary tables may be left, which would hide others.
+	temporary bool
+	// lead is how many SET TRANSACTION statements stand first: nothing may run
+	// before them.
+	lead int
 	// deallocates: prepared statements may be gone.
 	deallocates bool
 	checks      []query
@@ -37,6 +43,10 @@ func (db *DB) newUnits(items []aurora.Item) ([]unit, error) {
 		for j, s := range statements {
 			u.infos[j] = sqllex.Classify(s.SQL)
 			u.resets = u.resets || changesSettings(s.SQL, u.infos[j])
+			u.temporary = u.temporary || strings.Contains(strings.ToLower(s.SQL), "temp")
+			if u.infos[j].Kind == sqllex.SetTransaction && u.lead == j {
+				u.lead++
+			}
 			u.deallocates = u.deallocates || u.infos[j].Kind == sqllex.Deallocate || u.infos[j].Kind == sqllex.Discard
 		}
 		if err := db.chooseMode(&u); err != nil {
@@ -56,47 +66,62 @@ func (db *DB) newUnits(items []aurora.Item) ([]unit, error) {
 // settings or another role, which must not reach the next migration.
 func changesSettings(sql string, info sqllex.Info) bool {
 	switch info.Kind {
-	case sqllex.Set, sqllex.Reset, sqllex.Discard, sqllex.Do, sqllex.Call, sqllex.Execute, sqllex.Load:
+	case sqllex.CreateTableAs, sqllex.RefreshMaterializedView:
 		return true
-	case sqllex.Select:
-		return true // a function may
+	case sqllex.SetLocal, sqllex.SetConstraints, sqllex.Savepoint, sqllex.ReleaseSavepoint, sqllex.Lock, sqllex.Begin, sqllex.Commit, sqllex.Vacuum, sqllex.Analyze:
+		return false
 	}
-	return strings.Contains(strings.ToLower(sql), "set_config")
+	// Whatever runs functions or triggers may call set_config in them.
+	return !info.IsDDL() || strings.Contains(strings.ToLower(sql), "set_config")
 }
 
 // chooseMode decides whether a unit is one transaction, and refuses what such
 // a transaction cannot hold.
 func (db *DB) chooseMode(u *unit) error {
-	if u.alone {
-		return nil
-	}
 	for j, info := range u.infos {
-		s := u.statements[j]
-		stepError := func(hint, format string, args ...any) error {
+		if hint, err := refusal(u, info, u.statements[j].SQL); err != nil {
+			s := u.statements[j]
 			return &aurora.StepError{
 				Migration: u.item.Migration.ID(), Version: u.item.Migration.Version, Index: j,
-				Step: s.SQL, Pos: s.Pos(), Hint: hint, Err: fmt.Errorf(format, args...),
+				Step: s.SQL, Pos: s.Pos(), Hint: hint, Err: fmt.Errorf("nothing ran: %w", err),
 			}
 		}
-		switch info.Kind {
-		case sqllex.Begin, sqllex.Commit, sqllex.Rollback, sqllex.PrepareTransaction, sqllex.CommitPrepared, sqllex.RollbackPrepared:
-			return stepError("remove it, or put \"-- atlas:txmode none\" and an empty line at the head of the file",
-				"nothing ran: %s in a migration that already is one transaction", strings.ToUpper(firstWord(s.SQL)))
-		}
-		if !info.CannotRunInTransaction() {
-			continue
-		}
-		if u.item.TxMode == aurora.TxFile && u.item.Migration.TxMode == aurora.TxFile || u.item.TxMode == aurora.TxAll {
-			return stepError("put \"-- atlas:txmode none\" and an empty line at the head of the file, and run with --tx-mode file",
-				"nothing ran: this statement cannot run in a transaction, which transaction mode %s asks for", u.item.TxMode)
-		}
-		if !u.alone {
+	}
+	for j, info := range u.infos {
+		if !u.alone && info.CannotRunInTransaction() {
 			u.alone = true
 			db.log.Debug("runs statement by statement, because one of them cannot run in a transaction",
-				"migration", u.item.Migration.ID(), "statement", s.Pos())
+				"migration", u.item.Migration.ID(), "statement", u.statements[j].Pos())
 		}
 	}
 	return nil
+}
+
+// refusal says why a statement cannot be run as the migration asks, and what to
+// do about it.
+func refusal(u *unit, info sqllex.Info, sql string) (hint string, err error) {
+	asked := u.item.TxMode == aurora.TxFile && u.item.Migration.TxMode == aurora.TxFile || u.item.TxMode == aurora.TxAll
+	word := strings.ToUpper(firstWord(sql))
+	switch kind := info.Kind; {
+	case info.Stdio:
+		return "write INSERT statements, or let psql load the data", errors.New("COPY to or from the client has no data here")
+	case kind == sqllex.PrepareTransaction, kind == sqllex.CommitPrepared, kind == sqllex.RollbackPrepared:
+		return "commit it as usual", errors.New("a transaction that outlives its session cannot be followed")
+	case (kind == sqllex.Commit || kind == sqllex.Rollback) && chains(sql):
+		return "write COMMIT, and BEGIN after it", fmt.Errorf("%s AND CHAIN cannot be followed", word)
+	case !u.alone && (kind == sqllex.Begin || kind == sqllex.Commit || kind == sqllex.Rollback):
+		return "remove it, or put \"-- atlas:txmode none\" and an empty line at the head of the file",
+			fmt.Errorf("%s in a migration that already is one transaction", word)
+	case !u.alone && asked && info.CannotRunInTransaction():
+		return "put \"-- atlas:txmode none\" and an empty line at the head of the file, and run with --tx-mode file",
+			fmt.Errorf("this statement cannot run in a transaction, which transaction mode %s asks for", u.item.TxMode)
+	}
+	return "", nil
+}
+
+// chains reports COMMIT AND CHAIN.
+func chains(sql string) bool {
+	return sqllex.ContainsWord(sql, "chain") && !sqllex.ContainsWord(sql, "no")
 }
 
 func firstWord(sql string) string {
@@ -195,8 +220,8 @@ func position(sql string, pos int) (line, col int) {
 // a dead client within half a minute. What the URL itself sets is left alone.
 func (db *DB) settings() query {
 	major := db.main.major.Load()
+	calls := []string{"set_config('standard_conforming_strings', 'on', false)"} // as the lexer reads them
 	all := [][2]string{
-		{"standard_conforming_strings", "on"},
 		{"default_transaction_isolation", "read committed"},
 		{"statement_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
@@ -207,23 +232,30 @@ func (db *DB) settings() query {
 	if major >= 14 {
 		all = append(all, [2]string{"idle_session_timeout", "0"})
 	}
+	if major >= 14 {
+		// Servers on systems that cannot tell refuse the setting.
+		calls = append(calls, "CASE WHEN version() LIKE '%linux%' THEN set_config('client_connection_check_interval', '2s', false) END")
+	}
 	if major >= 17 {
 		all = append(all, [2]string{"transaction_timeout", "0"})
 	}
-	var calls []string
 	for _, s := range all {
 		if _, ok := db.conn.RuntimeParams[s[0]]; ok || strings.Contains(db.conn.RuntimeParams["options"], s[0]) {
 			continue
 		}
 		calls = append(calls, "set_config('"+s[0]+"', '"+s[1]+"', false)")
 	}
-	if len(calls) == 0 {
-		return newQuery("SELECT 1")
-	}
 	return newQuery("SELECT " + strings.Join(calls, ", "))
 }
 
 // resetQueries bring the session back to where every migration starts.
-func (db *DB) resetQueries() []query {
-	return []query{newQuery("RESET SESSION AUTHORIZATION"), newQuery("RESET ALL"), db.settings()}
+func (db *DB) resetQueries(u *unit) []query {
+	var qs []query
+	if u.resets {
+		qs = append(qs, newQuery("RESET SESSION AUTHORIZATION"), newQuery("RESET ALL"), db.settings())
+	}
+	if u.temporary {
+		qs = append(qs, newQuery("DISCARD TEMP"))
+	}
+	return qs
 }
