@@ -23,7 +23,7 @@ const (
 
 // cleanupTimeout bounds what still has to be written after a run was
 // interrupted: the last revision and the release of the lease.
-const cleanupTimeout = 10 * time.Second
+const cleanupTimeout = 5 * time.Second
 
 // A Runner runs plans. Its zero fields mean the defaults; only Store must be
 // set.
@@ -321,6 +321,7 @@ func (r *Runner) keep(ctx context.Context, lease Lease, trusted time.Time) (cont
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		wait := r.ttl() / 3
+		var reason error // why renewing failed, before time ran out
 		for {
 			select {
 			case <-asking.Done():
@@ -335,14 +336,15 @@ func (r *Runner) keep(ctx context.Context, lease Lease, trusted time.Time) (cont
 			case asking.Err() != nil:
 				return
 			case err == nil:
-				trusted, wait = asked.Add(r.ttl()), r.ttl()/3
+				trusted, wait, reason = asked.Add(r.ttl()), r.ttl()/3, nil
 			case errors.Is(err, ErrLeaseLost) || !time.Now().Before(trusted):
 				if !errors.Is(err, ErrLeaseLost) {
-					err = fmt.Errorf("%w: %w", ErrLeaseLost, err)
+					err = fmt.Errorf("%w: %w", ErrLeaseLost, cmp.Or(reason, err))
 				}
 				cancel(err)
 				return
 			default:
+				reason = err
 				wait = r.ttl() / 10
 				r.logger().Warn("could not renew the lock, will try again", "err", err)
 			}

@@ -143,8 +143,10 @@ type session struct {
 	conn *pgconn.PgConn
 	// prepared says that the stream's own statements are on the server.
 	prepared bool
-	settings *query       // sent again on a new connection
-	major    atomic.Int32 // of the server's version
+	settings *query // sent again on a new connection
+	// foreignEncoding says that the database is not UTF-8.
+	foreignEncoding atomic.Bool
+	major           atomic.Int32 // of the server's version
 }
 
 func (s *session) connect(ctx context.Context) error {
@@ -165,6 +167,7 @@ func (s *session) connectLocked(ctx context.Context) error {
 	version, _, _ := strings.Cut(conn.ParameterStatus("server_version"), ".")
 	major, _ := strconv.Atoi(version) // 0 for a server that does not say
 	s.major.Store(int32(major))
+	s.foreignEncoding.Store(conn.ParameterStatus("server_encoding") != "UTF8")
 	if s.settings != nil {
 		if err := conn.ExecParams(ctx, s.settings.sql, nil, nil, nil, nil).Read().Err; err != nil {
 			return fmt.Errorf("prepare the connection: %w", err)
@@ -361,7 +364,7 @@ func first(answers []answer, err error) error {
 
 // grace is how long an exchange that was interrupted may still take before the
 // connection is closed under it.
-const grace = 10 * time.Second
+const grace = 4 * time.Second
 
 // outlive returns a context that ends some time after ctx has.
 func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aurora-migrate/aurora"
@@ -120,6 +121,17 @@ func (db *DB) read(ctx context.Context, q query) ([][][]byte, error) {
 	return answers[0].rows, nil
 }
 
+// ascii replaces what a database of another encoding than UTF-8 may not have: a
+// description must not keep a migration from being recorded.
+func ascii(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r > 127 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
 func scanAll(rows [][][]byte) ([]aurora.Revision, error) {
 	if len(rows) == 0 {
 		return nil, nil
@@ -193,6 +205,11 @@ func (db *DB) saveQuery(token int64, r aurora.Revision, now bool) query {
 	var checkpoint any
 	if r.Checkpoint != nil {
 		checkpoint = string(r.Checkpoint)
+	}
+	if db.main.foreignEncoding.Load() {
+		for _, text := range []*string{&r.Description, &r.Error, &r.ErrorStep, &r.Output} {
+			*text = ascii(*text)
+		}
 	}
 	return newQuery(sql, db.project, token, r.ExecutionID, r.Version, r.Name, r.Description, r.Checksum,
 		string(r.Direction), string(r.State), string(r.Kind), r.Seq, r.Steps, r.Done, r.Begun, string(hashes),

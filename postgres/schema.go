@@ -100,7 +100,7 @@ func newQueries(schema string) queries {
 		// The project's first token is greater than all in the history, and than
 		// those of a row that somebody deleted.
 		acquire: fill(`INSERT INTO {l} AS l (project, token, holder, acquired_at, expires_at, backend, backend_start)
-	SELECT $1, greatest((SELECT max(token) + 1 FROM {r} WHERE project = $1), extract(epoch from clock_timestamp())::bigint),
+	SELECT $1, greatest((SELECT max(token) + 1 FROM {r} WHERE project = $1), (extract(epoch from clock_timestamp()) * 1000)::bigint),
 		$2, clock_timestamp(), clock_timestamp() + $3::bigint * interval '1 microsecond', pg_backend_pid(), {start}
 	WHERE NOT EXISTS (SELECT FROM {l} WHERE project = $1 AND expires_at > clock_timestamp())
 	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder, acquired_at = clock_timestamp(),

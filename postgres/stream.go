@@ -406,6 +406,7 @@ func (s *stream) readUnit(ctx context.Context) error {
 		}
 	}
 	for _, rev := range s.done {
+		rev.Output = "" // in the history; here it would only pile up
 		s.report(rev)
 	}
 	s.done = nil
@@ -476,7 +477,11 @@ func (s *stream) drain() error {
 // lookAgain finds out what was committed when the connection broke, instead of
 // guessing, and reports it.
 func (s *stream) lookAgain(ctx context.Context) {
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	patience := 5 * time.Second
+	if ctx.Err() != nil {
+		patience = time.Second
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	var rows [][][]byte
 	for {

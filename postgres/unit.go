@@ -185,6 +185,10 @@ func (u *unit) stepError(j int, err error) error {
 	if !ok {
 		return e
 	}
+	// The server quotes values, which may be megabytes.
+	brief := *pgErr
+	brief.Message, brief.Detail = cut(pgErr.Message), cut(pgErr.Detail)
+	e.Err = &brief
 	if pgErr.Position > 0 && s.File != "" {
 		line, col := position(s.SQL, int(pgErr.Position))
 		e.Pos = s.File + ":" + strconv.Itoa(s.Line+line) + ":" + strconv.Itoa(col)
@@ -196,6 +200,15 @@ func (u *unit) stepError(j int, err error) error {
 		e.Hint = "a new enum value cannot be used in the transaction that adds it: use it in the next migration"
 	}
 	return e
+}
+
+// cut shortens what is too long to be read.
+func cut(s string) string {
+	const limit = 4 << 10
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + fmt.Sprintf(" … (%d bytes)", len(s))
 }
 
 // position turns PostgreSQL's position, in characters from 1, into lines
