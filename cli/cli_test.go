@@ -22,7 +22,7 @@ import (
 	"github.com/aurora-migrate/aurora/sqlfile"
 )
 
-func TestExitCode(t *testing.T) {
+func TestA38ExitCodes(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	tests := []struct {
@@ -212,7 +212,7 @@ func TestStatusReadsOnce(t *testing.T) {
 	}
 }
 
-func TestHelpOfEveryCommand(t *testing.T) {
+func TestA43HelpOfEveryCommand(t *testing.T) {
 	a := newApp(Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard})
 	root := a.newRootCommand()
 	migrate, _, err := root.Find([]string{"migrate"})

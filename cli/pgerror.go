@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/postgres"
 )
 
 // mayComeUp reports whether an error is one of a database that is not there
@@ -47,8 +48,7 @@ func mayComeUp(err error) bool {
 
 // isBadURL reports whether a connection string could not be read.
 func isBadURL(err error) bool {
-	var parse *pgconn.ParseConfigError
-	return errors.As(err, &parse)
+	return errors.Is(err, postgres.ErrURL)
 }
 
 // A failure is what a database says of a statement, in the parts that are

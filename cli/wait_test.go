@@ -56,7 +56,7 @@ func up(version string, state aurora.State) aurora.Revision {
 
 // A11, A12, A13: the exit code is that of the last look, whatever the order of
 // runner and waiter.
-func TestWait(t *testing.T) {
+func TestA11A12A13Wait(t *testing.T) {
 	type event struct {
 		at        time.Duration
 		revisions []aurora.Revision

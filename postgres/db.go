@@ -379,20 +379,22 @@ func outlive(ctx context.Context, by time.Duration) (context.Context, context.Ca
 	return longer, func() { stop(); cancel() }
 }
 
+// ErrURL says that the database URL cannot be read.
+var ErrURL = errors.New("the database url cannot be read (and is not shown, as it may hold a password); " +
+	"percent-encode the characters @ : / ? # % in its password, as urlescape() does")
+
 // parseURL reads the URL. What cannot be read may be a password with
 // characters that end it too soon, so nothing of it is ever quoted.
 func parseURL(raw string) (*pgconn.Config, error) {
-	bad := errors.New("the database url cannot be read: want postgres://user:password@host:port/database or host=… user=… pairs; " +
-		"in a url, the characters @ : / ? # % of a password are percent-encoded, as urlescape() does (not shown, as it may hold a password)")
 	if _, rest, ok := strings.Cut(raw, "://"); ok {
 		authority, _, _ := strings.Cut(rest, "/")
 		if u, err := url.Parse(raw); err != nil || strings.Count(authority, "@") > 1 || strings.Count(rest, "@") > strings.Count(authority, "@")+strings.Count(u.RawQuery, "@") {
-			return nil, bad
+			return nil, ErrURL
 		}
 	}
 	conn, err := pgconn.ParseConfig(raw)
 	if err != nil {
-		return nil, bad
+		return nil, ErrURL
 	}
 	return conn, nil
 }

@@ -69,7 +69,7 @@ func parseToken(t *testing.T, s string) token {
 }
 
 // The file in the README of the earlier aurora tool.
-func TestEarlierReadme(t *testing.T) {
+func TestA42EarlierReadme(t *testing.T) {
 	text, err := os.ReadFile("testdata/earlier_readme.hcl")
 	if err != nil {
 		t.Fatal(err)

@@ -205,7 +205,7 @@ env "x" {
 	}
 }
 
-func TestVariables(t *testing.T) {
+func TestA36Variables(t *testing.T) {
 	tests := []struct {
 		name, typ, use string
 		vars           []string
