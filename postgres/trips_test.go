@@ -1,7 +1,10 @@
 package postgres_test
 
 import (
+	"context"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/internal/pgtest"
@@ -36,5 +39,40 @@ func TestRoundTrips(t *testing.T) {
 				t.Errorf("%d round trips, want at most %d", proxy.Trips(), tt.want)
 			}
 		})
+	}
+}
+
+func TestStatusIsOneRoundTrip(t *testing.T) {
+	url := pgtest.URL(t)
+	migrations := many(200, 1)
+	mustRun(t, open(t, url), migrations[:100], aurora.Request{})
+	proxy := pgtest.NewProxy(t, url)
+	latest, err := open(t, proxy.URL).Latest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, err := aurora.NewStatus(migrations, latest, ""); err != nil || len(status.Pending) != 100 {
+		t.Errorf("%d pending, %v", len(status.Pending), err)
+	}
+	if proxy.Trips() != 1 {
+		t.Errorf("%d round trips, want 1", proxy.Trips())
+	}
+}
+
+// The counter itself must be able to count.
+func TestProxyCountsTrips(t *testing.T) {
+	proxy := pgtest.NewProxy(t, pgtest.URL(t))
+	conn, err := pgconn.Connect(t.Context(), proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for range 7 {
+		if _, err := conn.Exec(t.Context(), "SELECT 1").ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if proxy.Trips() != 7 {
+		t.Errorf("%d round trips, want 7", proxy.Trips())
 	}
 }
