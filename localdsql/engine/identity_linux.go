@@ -10,6 +10,6 @@ const hasUserNamespaces = true
 func setUserNamespace(attr *syscall.SysProcAttr, id identity) {
 	attr.Cloneflags |= syscall.CLONE_NEWUSER
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: id.inner, HostID: id.uid, Size: 1}}
-	attr.Credential = &syscall.Credential{Uid: uint32(id.inner), Gid: uint32(id.innerGid), NoSetGroups: true}
-	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: id.innerGid, HostID: id.gid, Size: 1}}
+	attr.Credential = &syscall.Credential{Uid: uint32(id.inner), Gid: uint32(id.innerGID), NoSetGroups: true}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: id.innerGID, HostID: id.gid, Size: 1}}
 }

@@ -23,7 +23,7 @@ type identity struct {
 	uid, gid int    // owner of the cluster's files
 	drop     bool   // change to uid and gid
 	inner    int    // in a user namespace uid is this number; 0 means no namespace
-	innerGid int
+	innerGID int
 }
 
 // attr returns what makes a command run as the identity, in a session of its
@@ -95,8 +95,8 @@ func identitiesOf(uid, gid int) []identity {
 			ids = append(ids, identity{name: u.Username, uid: uid, gid: gid, drop: true})
 		}
 	}
-	if inner, innerGid, ok := unprivileged("nobody", "daemon"); ok && hasUserNamespaces {
-		ids = append(ids, identity{name: fmt.Sprintf("user %d in a user namespace", uid), uid: uid, gid: gid, inner: inner, innerGid: innerGid})
+	if inner, innerGID, ok := unprivileged("nobody", "daemon"); ok && hasUserNamespaces {
+		ids = append(ids, identity{name: fmt.Sprintf("user %d in a user namespace", uid), uid: uid, gid: gid, inner: inner, innerGID: innerGID})
 	}
 	return ids
 }
