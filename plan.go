@@ -264,6 +264,10 @@ func (p *planner) checkTxModes() error {
 			return requestErrorf("%s asks for transaction mode %s, which one transaction for all files cannot give; use --tx-mode file",
 				cmp.Or(m.Source, m.ID()), m.TxMode)
 		}
+		if p.req.TxMode == TxAll && it.Resumes {
+			return requestErrorf("%s is half applied, and its rest cannot be one transaction with others; finish it first with --tx-mode file",
+				cmp.Or(it.Migration.Source, it.Migration.ID()))
+		}
 	}
 	return nil
 }

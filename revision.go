@@ -97,9 +97,6 @@ func (r Revision) isHalfDone() bool {
 	return r.State != Completed && (r.Done > 0 || r.Begun > 0 || r.Checkpoint != nil)
 }
 
-// IsFinished reports whether the attempt came to its end.
-func (r Revision) IsFinished() bool { return r.State == Completed }
-
 // Compare orders revisions by the lease they were written under.
 func (r Revision) Compare(other Revision) int {
 	if r.Token != other.Token {

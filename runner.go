@@ -278,7 +278,7 @@ func (r *Runner) acquire(ctx context.Context, asked *time.Time) (Lease, error) {
 		limit = min(limit, at.Sub(started))
 	}
 	pause := 50 * time.Millisecond
-	var told int64
+	told := int64(-1) // no token yet
 	for {
 		*asked = time.Now()
 		lease, err := r.Store.Acquire(ctx, r.Holder, r.ttl())

@@ -142,8 +142,13 @@ func (a *app) apply(ctx context.Context, o applyOptions, s settings, args []stri
 	if err != nil {
 		return err
 	}
-	// A mistake in the request should not need a database to show.
-	if _, err := aurora.NewPlan(migrations, nil, aurora.Request{To: req.To, Steps: req.Steps, TxMode: req.TxMode, ExecOrder: req.ExecOrder, Unsure: req.Unsure}); err != nil {
+	// A mistake in the request should not need a database to show. What one
+	// transaction for all can hold depends on what is applied already.
+	early := req.TxMode
+	if early == aurora.TxAll {
+		early = ""
+	}
+	if _, err := aurora.NewPlan(migrations, nil, aurora.Request{To: req.To, Steps: req.Steps, TxMode: early, ExecOrder: req.ExecOrder, Unsure: req.Unsure}); err != nil {
 		return err
 	}
 	rep := &report.Apply{Paint: a.term.paint, DryRun: o.run.dryRun, Env: reportEnv(s), Start: a.now()}

@@ -85,7 +85,7 @@ func hintOf(err error) string {
 	case errors.As(err, &step):
 		return "" // writeFailure shows the step's own
 	case errors.As(err, &locked):
-		return "wait longer with --lock-timeout, or see: aurora migrate lock"
+		return "see who holds it: aurora migrate lock; apply and down wait as long as --lock-timeout says"
 	case errors.Is(err, engine.ErrDiskFull):
 		return "free some space, or put the project on another disk"
 	}

@@ -24,9 +24,9 @@ type loner struct {
 	rev    aurora.Revision
 	report func(aurora.Revision)
 	// open says that the migration has a transaction open, before is the place
-	// it began at, and snapshot that it sees the database as it was then.
-	open, snapshot bool
-	before         aurora.Revision
+	// it began at.
+	open   bool
+	before aurora.Revision
 }
 
 func (db *DB) runAlone(ctx context.Context, l *lease, u unit, report func(aurora.Revision)) error {
@@ -38,33 +38,31 @@ func (db *DB) runAlone(ctx context.Context, l *lease, u unit, report func(aurora
 	if u.deallocates {
 		db.main.forget()
 	}
-	// The migration may change the session's settings and role, so history is
-	// written through the other connection until they are back.
-	db.elsewhere.Store(true)
+	if _, err := db.main.lend(ctx); err != nil {
+		return err
+	}
+	asItWas := false
+	defer func() { db.main.giveBack(asItWas) }()
 	err := a.run(ctx)
 	done := a.rev
 	if err == nil {
 		done.End(aurora.Completed, nil, time.Now())
 		done.Output, done.OutputDropped = db.takeOutput()
-		err = l.Save(ctx, done)
-	}
-	if err == nil {
-		report(done)
-		if err := a.restore(ctx); err != nil {
-			return err
-		}
-		db.elsewhere.Store(false)
-		return nil
+		err = a.saveAnyway(ctx, done)
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
+	if err == nil {
+		done.Output = "" // in the history; here it would only pile up
+		report(done)
+		asItWas = a.restore(clean) == nil
+		return nil
+	}
 	if a.open {
 		_, _ = db.main.run(clean, newQuery("ROLLBACK"))
 		a.rev = a.before
 	}
-	if rerr := a.restore(clean); rerr == nil {
-		db.elsewhere.Store(false)
-	}
+	asItWas = a.restore(clean) == nil
 	var asked *aurora.UnsureError
 	if errors.As(err, &asked) {
 		return err
@@ -72,16 +70,21 @@ func (db *DB) runAlone(ctx context.Context, l *lease, u unit, report func(aurora
 	return db.fail(ctx, l, a.rev, err, report)
 }
 
-// restore brings the session back to where every migration starts.
+// saveAnyway saves what has certainly happened, also after an interrupt.
+func (a *loner) saveAnyway(ctx context.Context, rev aurora.Revision) error {
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	return a.lease.Save(clean, rev)
+}
+
+// restore brings the session back to where every migration starts. Where that
+// fails, the connection is given up.
 func (a *loner) restore(ctx context.Context) error {
 	qs := a.db.resetQueries(a.unit)
 	if len(qs) == 0 {
 		return nil
 	}
-	if err := first(a.db.main.run(ctx, qs...)); err != nil {
-		return fmt.Errorf("restore the session after %s: %w", a.unit.item.Migration.ID(), err)
-	}
-	return nil
+	return first(a.db.main.run(ctx, qs...))
 }
 
 func (a *loner) run(ctx context.Context) error {
@@ -204,7 +207,7 @@ func (a *loner) blame(i int, answers []answer) error {
 			continue
 		case isLeaseLost(answer.err):
 			return aurora.ErrLeaseLost
-		case k == 1:
+		case k == 1, k == len(answers)-1: // the statement, or what it deferred to the COMMIT
 			return a.unit.stepError(i, answer.err)
 		}
 		return fmt.Errorf("record %s: %w", a.unit.item.Migration.ID(), answer.err)
@@ -214,25 +217,21 @@ func (a *loner) blame(i int, answers []answer) error {
 
 // inOwnTransaction runs a statement of a transaction that the migration itself
 // began. The place is saved in it, right before its COMMIT.
-func (a *loner) inOwnTransaction(ctx context.Context, i int) error {
+func (a *loner) inOwnTransaction(ctx context.Context, i int) (err error) {
 	s, kind := a.unit.statements[i], a.unit.infos[i].Kind
 	qs := []query{statementQuery(s)}
-	if kind == sqllex.Begin && !a.open {
+	if !a.open {
 		a.before = a.rev
-	}
-	if kind == sqllex.Begin || kind == sqllex.SetTransaction {
-		a.snapshot = a.snapshot || sqllex.ContainsWord(s.SQL, "repeatable") || sqllex.ContainsWord(s.SQL, "serializable")
+		defer func() {
+			if err != nil && !a.open {
+				a.rev = a.before // BEGIN itself failed
+			}
+		}()
 	}
 	a.advance(i)
 	if kind == sqllex.Commit {
 		q := a.db.saveQuery(a.lease.token, a.rev, false)
-		if a.snapshot {
-			// The lease's row is as old as the snapshot in there.
-			if err := a.lease.Renew(ctx); err != nil {
-				return err
-			}
-			q.sql = a.db.sql.saveBare
-		}
+		q.sql = a.db.sql.saveBare // it may be a snapshot that sees the lease as it was
 		qs = []query{newQuery("SET LOCAL SESSION AUTHORIZATION DEFAULT"), q, qs[0]}
 	}
 	answers, err := a.exchange(ctx, true, qs...)
@@ -248,11 +247,8 @@ func (a *loner) inOwnTransaction(ctx context.Context, i int) error {
 		}
 	}
 	a.open = a.db.main.inTransaction()
-	if !a.open {
-		a.snapshot = false
-	}
 	if kind == sqllex.Rollback {
-		return a.lease.Save(ctx, a.rev)
+		return a.saveAnyway(ctx, a.rev)
 	}
 	return nil
 }
@@ -292,7 +288,7 @@ func (a *loner) apart(ctx context.Context, i int) error {
 		return errors.Join(a.unit.stepError(i, err), a.dropLeftover(clean, a.unit.infos[i]))
 	}
 	a.advance(i)
-	return a.lease.Save(ctx, a.rev)
+	return a.saveAnyway(ctx, a.rev)
 }
 
 // exchange sends queries on the statements' connection, and asks the server to
@@ -308,7 +304,7 @@ func (a *loner) exchange(ctx context.Context, together bool, qs ...query) ([]ans
 	defer stop()
 	longer, cancel := outlive(ctx, grace)
 	defer cancel()
-	return a.db.main.send(longer, !together, qs)
+	return a.db.main.send(longer, !together, true, qs)
 }
 
 // Exec runs one statement by itself, for runners whose history is elsewhere.

@@ -250,3 +250,71 @@ func TestDown(t *testing.T) {
 		t.Errorf("up after a failed down ran %d", len(e.Revisions))
 	}
 }
+
+// What ran statement by statement is not run again when its file, once fixed,
+// could be one transaction (A7, A29).
+func TestA7ResumeAsATransaction(t *testing.T) {
+	for _, mode := range []aurora.TxMode{"", aurora.TxNone} {
+		url := pgtest.URL(t)
+		first := sql("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "CREATE INDEX CONCURRENTLY i ON a (nope)")
+		if mode == aurora.TxNone {
+			first = sql("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "oops")
+		}
+		if _, err := run(t, open(t, url), []aurora.Migration{first}, aurora.Request{TxMode: mode}); err == nil {
+			t.Fatal("no error")
+		}
+		fixed := []aurora.Migration{sql("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "CREATE INDEX i ON a (id)")}
+		if _, err := run(t, open(t, url), fixed, aurora.Request{TxMode: aurora.TxAll}); err == nil {
+			t.Error("one transaction for all was promised for a migration that is half applied")
+		}
+		mustRun(t, open(t, url), fixed, aurora.Request{})
+		if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "1" {
+			t.Errorf("mode %q: the INSERT ran %s times", mode, got)
+		}
+	}
+}
+
+// A BEGIN that fails is not done, and can be mended.
+func TestFailedBegin(t *testing.T) {
+	url := pgtest.URL(t)
+	m := func(begin string) []aurora.Migration {
+		return []aurora.Migration{none(sql("1", "m", begin, "CREATE TABLE a (id int)", "COMMIT"))}
+	}
+	if _, err := run(t, open(t, url), m("BEGIN ISOLATION LEVEL READ COMMITED"), aurora.Request{}); err == nil {
+		t.Fatal("no error")
+	}
+	mustRun(t, open(t, url), m("BEGIN ISOLATION LEVEL READ COMMITTED"), aurora.Request{})
+}
+
+// A constraint that is deferred to the commit is blamed on its statement.
+func TestDeferredConstraintStatementByStatement(t *testing.T) {
+	url := pgtest.URL(t)
+	m := none(sql("1", "m", "CREATE TABLE a (id int PRIMARY KEY, b int REFERENCES a DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO a VALUES (1, 2)"))
+	_, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+	var step *aurora.StepError
+	if !errors.As(err, &step) || step.Index != 1 {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What succeeded although somebody pressed Ctrl-C is recorded as done.
+func TestInterruptThatComesTooLate(t *testing.T) {
+	url := pgtest.URL(t)
+	m := none(sql("1", "m", "CREATE TABLE a (id int)",
+		`DO $$ BEGIN BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN INSERT INTO a VALUES (1); END; END $$`))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r := aurora.Runner{Store: open(t, url), Migrations: []aurora.Migration{m}, Report: func(e aurora.Event) {
+		if e.Revision != nil && e.Revision.Done == 1 {
+			time.AfterFunc(200*time.Millisecond, cancel)
+		}
+	}}
+	_, _ = r.Run(ctx, aurora.Request{})
+	if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "1" {
+		t.Fatalf("%s rows", got)
+	}
+	mustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+	if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "1" {
+		t.Errorf("it ran %s times", got)
+	}
+}

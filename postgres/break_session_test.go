@@ -149,7 +149,7 @@ func TestBreakDeallocateOneThenStream(t *testing.T) {
 // killed ends the runner's connections from the server's side, as a failover
 // or a proxy's idle limit does.
 func killed(t testing.TB, url string) {
-	pgtest.Exec(t, url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'aurora'")
+	pgtest.Exec(t, url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'aurora%'")
 }
 
 // A Go step may last long enough for the server to end the idle connection:

@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,7 +52,7 @@ type DB struct {
 	names   string // prefix of the prepared statements
 
 	main session // statements and history
-	side session // renewals while main is busy
+	side session // renewals, and history while main is lent to a migration
 
 	mu         sync.Mutex
 	hasSchema  bool          // the schema need not be created
@@ -59,17 +60,20 @@ type DB struct {
 	output     aurora.Output // notices since the current migration began
 	hasNotices bool
 
-	// elsewhere says that main is busy with a stream, or that a migration may
-	// have changed its settings or role: history goes through side meanwhile.
-	elsewhere atomic.Bool
+	// mark is the runner's application_name, by which a takeover knows that a
+	// server session is still this one's.
+	mark string
 }
 
-// session returns the connection for reading and writing history.
-func (db *DB) session() *session {
-	if db.elsewhere.Load() {
-		return &db.side
+// history runs queries of the history, which may be repeated: on main, or on
+// side while main is lent to a migration, which may have changed its settings
+// and role or be in the middle of a transaction.
+func (db *DB) history(ctx context.Context, apart bool, queries ...query) ([]answer, error) {
+	answers, err := db.main.again(ctx, apart, queries)
+	if errors.Is(err, errLent) {
+		return db.side.again(ctx, apart, queries)
 	}
-	return &db.main
+	return answers, err
 }
 
 // Open connects to the database and logs in. The error never contains the
@@ -94,6 +98,10 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		db.log = slog.New(slog.DiscardHandler)
 	}
 	db.sql = newQueries(db.schema)
+	db.mark = conn.RuntimeParams["application_name"]
+	if db.mark == "aurora" {
+		db.mark += "-" + strings.ToLower(rand.Text()[:8])
+	}
 	db.hasTables = true // until seen otherwise
 	conn.OnNotice = db.notice
 	db.main.config, db.side.config = conn, conn
@@ -144,6 +152,10 @@ type session struct {
 	// prepared says that the stream's own statements are on the server.
 	prepared bool
 	settings *query // sent again on a new connection
+	// lent says that a migration has the connection for itself.
+	lent bool
+	// broke says that the connection broke with something still in flight.
+	broke bool
 	// foreignEncoding says that the database is not UTF-8.
 	foreignEncoding atomic.Bool
 	major           atomic.Int32 // of the server's version
@@ -170,10 +182,36 @@ func (s *session) connectLocked(ctx context.Context) error {
 	s.foreignEncoding.Store(conn.ParameterStatus("server_encoding") != "UTF8")
 	if s.settings != nil {
 		if err := conn.ExecParams(ctx, s.settings.sql, nil, nil, nil, nil).Read().Err; err != nil {
+			_ = conn.Close(ctx)
+			s.conn = nil
 			return fmt.Errorf("prepare the connection: %w", err)
 		}
 	}
 	return nil
+}
+
+// lend gives the connection to a migration, connected.
+func (s *session) lend(ctx context.Context) (*pgconn.PgConn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.connectLocked(ctx); err != nil {
+		return nil, err
+	}
+	s.lent = true
+	return s.conn, nil
+}
+
+// giveBack ends lend. A connection that is not as it was is closed; the next
+// use opens a new one.
+func (s *session) giveBack(asItWas bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lent = false
+	if !asItWas && s.conn != nil {
+		gone, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.conn.Close(gone)
+	}
 }
 
 // prepare says what a connection that replaces this one needs before use.
@@ -243,39 +281,34 @@ type answer struct {
 	err  error
 }
 
+// errLent says that the connection is lent to a migration.
+var errLent = errors.New("the connection is in use by a migration")
+
 // run sends queries in one round trip, each in its own transaction, and
-// returns an answer for each. The error is set when the connection broke.
+// returns an answer for each. The error is set when the connection broke. It
+// is for whoever the connection is lent to.
 func (s *session) run(ctx context.Context, queries ...query) ([]answer, error) {
-	return s.send(ctx, true, queries)
+	return s.send(ctx, true, true, queries)
 }
 
-// runTogether sends queries in one round trip and one transaction.
-func (s *session) runTogether(ctx context.Context, queries ...query) ([]answer, error) {
-	return s.send(ctx, false, queries)
-}
-
-// retry is run for queries that may be repeated: when the connection turns out
-// to be dead, which an idle one may be for long, they go through a new one.
-func (s *session) retry(ctx context.Context, queries ...query) ([]answer, error) {
-	return s.again(ctx, true, queries)
-}
-
-// retryTogether is runTogether for queries that may be repeated.
-func (s *session) retryTogether(ctx context.Context, queries ...query) ([]answer, error) {
-	return s.again(ctx, false, queries)
-}
-
+// again sends queries that may be repeated: when the connection turns out to
+// be dead, which an idle one may be for long, they go through a new one.
 func (s *session) again(ctx context.Context, apart bool, queries []query) ([]answer, error) {
-	answers, err := s.send(ctx, apart, queries)
+	answers, err := s.send(ctx, apart, false, queries)
 	if errors.Is(err, errConnection) && ctx.Err() == nil {
-		return s.send(ctx, apart, queries)
+		return s.send(ctx, apart, false, queries)
 	}
 	return answers, err
 }
 
-func (s *session) send(ctx context.Context, apart bool, queries []query) ([]answer, error) {
+// send is one round trip, each query in its own transaction if apart. Nobody
+// but its borrower gets through to a connection that is lent.
+func (s *session) send(ctx context.Context, apart, borrower bool, queries []query) ([]answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.lent && !borrower {
+		return nil, errLent
+	}
 	if err := s.connectLocked(ctx); err != nil {
 		return nil, err
 	}
@@ -306,7 +339,10 @@ func (s *session) send(ctx context.Context, apart bool, queries []query) ([]answ
 			}
 		}
 	}
-	return answers, pl.Close()
+	if err := pl.Close(); err != nil {
+		return nil, s.broken(pl, err)
+	}
+	return answers, nil
 }
 
 func readAnswer(pl *pgconn.Pipeline, discard bool) answer {
@@ -341,9 +377,13 @@ func readSync(pl *pgconn.Pipeline) error {
 // broken gives the connection up: what it still has in flight is unknown.
 func (s *session) broken(pl *pgconn.Pipeline, err error) error {
 	_ = pl.Close()
-	ctx, cancel := context.WithCancel(context.Background())
+	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = s.conn.Close(ctx)
+	_ = s.conn.Close(gone)
+	s.broke = true
+	if errors.Is(err, errConnection) {
+		return redact(s.config, err)
+	}
 	return fmt.Errorf("%w: %w", errConnection, redact(s.config, err))
 }
 

@@ -52,7 +52,7 @@ func (db *DB) readForeign(ctx context.Context, rows [][][]byte) ([]aurora.Revisi
 	if table == "" {
 		return nil, nil
 	}
-	answers, err := db.session().retry(ctx, newQuery(fmt.Sprintf(template, table)))
+	answers, err := db.history(ctx, true, newQuery(fmt.Sprintf(template, table)))
 	if err := first(answers, err); err != nil {
 		return nil, fmt.Errorf("read the history that is already in %s: %w", table, err)
 	}

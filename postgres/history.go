@@ -24,7 +24,7 @@ var (
 // a database that has no history of this project, it looks for one that Atlas
 // or the earlier aurora left; those revisions have Foreign set.
 func (db *DB) Latest(ctx context.Context) ([]aurora.Revision, error) {
-	answers, err := db.session().retry(ctx, newQuery(db.sql.latest, db.project), newQuery(db.sql.foreign, db.schema))
+	answers, err := db.history(ctx, true, newQuery(db.sql.latest, db.project), newQuery(db.sql.foreign, db.schema))
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (db *DB) Executions(ctx context.Context, cursor string, limit int) ([]auror
 // read runs one query of the history; where the tables are missing there are
 // no rows.
 func (db *DB) read(ctx context.Context, q query) ([][][]byte, error) {
-	answers, err := db.session().retry(ctx, q)
+	answers, err := db.history(ctx, true, q)
 	if err != nil {
 		return nil, err
 	}

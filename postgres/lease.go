@@ -42,11 +42,11 @@ func (db *DB) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Durati
 			// lasts, its holder is stuck, and waiting for it would be too.
 			newQuery(`SET lock_timeout = '500ms'`),
 			newQuery(db.sql.evict, db.project),
-			newQuery(db.sql.acquire, db.project, string(who), ttl.Microseconds()),
+			newQuery(db.sql.acquire, db.project, string(who), ttl.Microseconds(), db.mark),
 			newQuery(db.sql.lease, db.project),
 			newQuery(`RESET lock_timeout`),
 			db.settings())
-		answers, err := db.main.retry(asking, qs...)
+		answers, err := db.main.send(asking, true, false, qs)
 		if err != nil {
 			return nil, err
 		}
@@ -61,11 +61,16 @@ func (db *DB) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Durati
 			if err != nil {
 				return nil, fmt.Errorf("read the lease's token: %w", err)
 			}
+			if set := answers[created+5]; set.err != nil {
+				db.log.Warn("could not set up the session", "err", set.err)
+			}
 			l := &lease{db, token, ttl}
+			db.main.whole()
 			if ctx.Err() != nil {
 				return nil, errors.Join(context.Cause(ctx), l.Release(asking))
 			}
 			db.main.prepare(db.settings())
+			db.side.prepare(db.settings())
 			return l, nil
 		case took.err != nil && !hasCode(took.err, "55P03", "40001"):
 			return nil, fmt.Errorf("take the lease in schema %s: %w", db.schema, took.err)
@@ -121,7 +126,7 @@ func (l *lease) Save(ctx context.Context, revisions ...aurora.Revision) error {
 	for i, r := range revisions {
 		qs[i] = l.db.saveQuery(l.token, r, false)
 	}
-	err := first(l.db.session().retryTogether(ctx, qs...))
+	err := first(l.db.history(ctx, false, qs...))
 	if isLeaseLost(err) {
 		return aurora.ErrLeaseLost
 	}
@@ -137,7 +142,7 @@ func isLeaseLost(err error) bool {
 // Renew uses a connection of its own, because statements may keep the other
 // one busy for hours.
 func (l *lease) Renew(ctx context.Context) error {
-	answers, err := l.db.side.retry(ctx, newQuery(l.db.sql.renew, l.db.project, l.token, l.ttl.Microseconds()))
+	answers, err := l.db.side.again(ctx, true, []query{newQuery(l.db.sql.renew, l.db.project, l.token, l.ttl.Microseconds())})
 	if err := first(answers, err); err != nil {
 		return fmt.Errorf("renew the lease: %w", err)
 	}
@@ -149,8 +154,25 @@ func (l *lease) Renew(ctx context.Context) error {
 
 // Release ends the lease if it is still ours.
 func (l *lease) Release(ctx context.Context) error {
-	if err := first(l.db.session().retry(ctx, newQuery(l.db.sql.release, l.db.project, l.token))); err != nil {
+	// The server may still be at work on what a broken connection had in
+	// flight: then the next holder has to end that session first.
+	q := newQuery(l.db.sql.release, l.db.project, l.token, l.db.main.isWhole())
+	if err := first(l.db.history(ctx, true, q)); err != nil {
 		return fmt.Errorf("release the lease: %w", err)
 	}
 	return nil
+}
+
+// whole forgets that the connection ever broke.
+func (s *session) whole() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broke = false
+}
+
+// isWhole reports whether nothing of this lease can still be in flight.
+func (s *session) isWhole() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.broke
 }

@@ -25,6 +25,7 @@ type queries struct {
 	save, saveNow     string
 	saveFailure       string
 	saveBare          string
+	saveBareNow       string
 	evict             string
 	output, committed string
 	foreign           string
@@ -56,6 +57,7 @@ func newQueries(schema string) queries {
 	expires_at timestamptz NOT NULL,
 	backend integer,
 	backend_start timestamptz,
+	backend_name text,
 	UNIQUE (project, token))`),
 			fill(`CREATE TABLE IF NOT EXISTS {r} (
 	project text,
@@ -99,23 +101,25 @@ func newQueries(schema string) queries {
 	) e USING (execution) WHERE project = $1 ORDER BY e.last DESC, r.token, r.seq`),
 		// The project's first token is greater than all in the history, and than
 		// those of a row that somebody deleted.
-		acquire: fill(`INSERT INTO {l} AS l (project, token, holder, acquired_at, expires_at, backend, backend_start)
+		acquire: fill(`INSERT INTO {l} AS l (project, token, holder, acquired_at, expires_at, backend, backend_start, backend_name)
 	SELECT $1, greatest((SELECT max(token) + 1 FROM {r} WHERE project = $1), (extract(epoch from clock_timestamp()) * 1000)::bigint),
-		$2, clock_timestamp(), clock_timestamp() + $3::bigint * interval '1 microsecond', pg_backend_pid(), {start}
+		$2, clock_timestamp(), clock_timestamp() + $3::bigint * interval '1 microsecond', pg_backend_pid(), {start}, $4
 	WHERE NOT EXISTS (SELECT FROM {l} WHERE project = $1 AND expires_at > clock_timestamp())
 	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder, acquired_at = clock_timestamp(),
 		expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond',
-		backend = EXCLUDED.backend, backend_start = EXCLUDED.backend_start
+		backend = EXCLUDED.backend, backend_start = EXCLUDED.backend_start, backend_name = EXCLUDED.backend_name
 	WHERE l.expires_at <= clock_timestamp() RETURNING token::text`),
-		// What the last holder's session still does, it must not do any longer.
+		// What the last holder's session still does, it must not do any longer. A
+		// pooler may have given it to somebody else, whose name is another.
 		evict: fill(`SELECT pg_terminate_backend(a.pid) FROM {l} l JOIN pg_catalog.pg_stat_activity a
-		ON a.pid = l.backend AND a.backend_start = l.backend_start
+		ON a.pid = l.backend AND a.backend_start = l.backend_start AND a.application_name = l.backend_name
 	WHERE l.project = $1 AND l.expires_at <= clock_timestamp() AND a.pid <> pg_backend_pid()`),
 		lease: fill(`SELECT token::text, holder, (extract(epoch from expires_at) * 1000000)::bigint::text
 	FROM {l} WHERE project = $1 AND expires_at > clock_timestamp()`),
 		renew: fill(`UPDATE {l} SET expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'
 	WHERE {held} RETURNING 1`),
-		release: fill(`UPDATE {l} SET expires_at = clock_timestamp(), backend = NULL WHERE {held}`),
+		release: fill(`UPDATE {l} SET expires_at = clock_timestamp(),
+	backend = CASE WHEN $3::boolean THEN NULL ELSE backend END WHERE {held}`),
 		// The new token makes sure that what the old holder still has in flight
 		// is refused even if it asks within the same microsecond.
 		breakLease: fill(`UPDATE {l} SET expires_at = clock_timestamp(), token = token + 1 WHERE {held} RETURNING 1`),
@@ -124,11 +128,12 @@ func newQueries(schema string) queries {
 		after: fill(`SELECT 1 / count(*) FROM {l} WHERE {held} AND EXISTS (SELECT FROM {r}
 	WHERE project = $1 AND execution = $3 AND version = $4 AND state = 'completed')`),
 		save: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` RETURNING 1`,
-		// In a transaction of its own with an older snapshot the lease's row says
-		// nothing; who saves like this has just renewed it.
-		saveBare:    fill(strings.Replace(saveSQL(`$19::timestamptz`, `$20::timestamptz`), `(SELECT token FROM {l} WHERE {held} FOR KEY SHARE)`, `$2::bigint`, 1)) + ` RETURNING 1`,
+		// In a transaction with a snapshot the row's end is as old as that, so only
+		// the token counts; the lock still stands against a takeover.
+		saveBare:    fill(strings.Replace(saveSQL(`$19::timestamptz`, `$20::timestamptz`), `{held}`, `project = $1 AND token = $2::bigint`, 1)) + ` RETURNING 1`,
+		saveBareNow: fill(strings.Replace(saveSQL(now, clock), `{held}`, `project = $1 AND token = $2::bigint`, 1)) + savedTimes,
 		saveFailure: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` WHERE r.state <> 'completed' RETURNING 1`,
-		saveNow:     fill(saveSQL(`coalesce($19::timestamptz, now())`, `coalesce($20::timestamptz, clock_timestamp())`)) + savedTimes,
+		saveNow:     fill(saveSQL(now, clock)) + savedTimes,
 		output:      fill(`UPDATE {r} SET output = $5, output_dropped = $6::integer WHERE project = $1 AND execution = $3 AND version = $4 AND EXISTS (SELECT FROM {l} WHERE {held})`),
 		committed:   fill(`SELECT {columns} FROM {r} WHERE project = $1 AND execution = $2 AND state = 'completed'`),
 		foreign: `SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)::text, n.nspname, c.relname,
@@ -137,6 +142,12 @@ func newQueries(schema string) queries {
 	LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`,
 	}
 }
+
+// now and clock take the times that a revision leaves open from the server.
+const (
+	now   = `coalesce($19::timestamptz, now())`
+	clock = `coalesce($20::timestamptz, clock_timestamp())`
+)
 
 const savedTimes = ` RETURNING (extract(epoch from started_at) * 1000000)::bigint::text, (extract(epoch from finished_at) * 1000000)::bigint::text`
 
@@ -202,7 +213,7 @@ func (db *DB) bootstrap(ctx context.Context) error {
 	db.mu.Unlock()
 	qs := db.bootstrapQueries()
 	for try := 0; ; try++ {
-		err := first(db.main.runTogether(ctx, qs...))
+		err := first(db.history(ctx, false, qs...))
 		switch {
 		case err == nil:
 			return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -107,7 +108,7 @@ func (db *DB) fail(ctx context.Context, l *lease, rev aurora.Revision, err error
 	// it did.
 	q := db.saveQuery(l.token, rev, false)
 	q.sql = db.sql.saveFailure
-	serr := first(db.session().retryTogether(clean, q))
+	serr := first(db.history(clean, false, q))
 	if isLeaseLost(serr) {
 		serr = aurora.ErrLeaseLost
 	}
@@ -131,6 +132,7 @@ type stream struct {
 	unnamed   bool
 	sent      int   // units sent
 	read      int   // units whose end was read
+	blamed    int   // the unit that failed, where that is a later one
 	sizes     []int // of the units sent
 	flight    int   // bytes sent and not answered
 	done      []aurora.Revision
@@ -141,16 +143,9 @@ type stream struct {
 
 func (s *stream) run(ctx context.Context) (err error) {
 	main := &s.db.main
-	main.mu.Lock()
-	err = main.connectLocked(ctx)
-	s.conn = main.conn
-	main.mu.Unlock()
-	if err != nil {
+	if s.conn, err = main.lend(ctx); err != nil {
 		return err
 	}
-	// The connection is the stream's alone from here on, without the mutex:
-	// what is told of progress may ask the database something.
-	s.db.elsewhere.Store(true)
 	s.db.takeOutput()
 	// The context must not close the connection at once: answers tell what
 	// happened.
@@ -163,20 +158,21 @@ func (s *stream) run(ctx context.Context) (err error) {
 		if !finished { // a report has panicked
 			stop()
 			_ = main.broken(s.pl, errors.New("the stream was left"))
+			main.giveBack(false)
 		}
-		s.db.elsewhere.Store(false)
 	}()
 	s.prepare()
 	err = s.exchange(ctx)
 	stop()
-	finished = true
 	err = s.settle(ctx, err)
+	finished = true
+	main.giveBack(true)
 	s.saveOutput(ctx)
 	if err == nil || s.read == len(s.units) {
 		return err
 	}
-	s.db.elsewhere.Store(false)
-	return s.db.fail(ctx, s.lease, s.units[s.read].item.Revision, err, s.report)
+	failed := max(s.read, s.blamed)
+	return s.db.fail(ctx, s.lease, s.units[failed].item.Revision, err, s.report)
 }
 
 // settle ends the pipeline and leaves a connection that can be used, or none.
@@ -336,11 +332,23 @@ func (s *stream) parts(i int) []part {
 	rev := u.item.Revision
 	rev.End(aurora.Completed, nil, time.Time{})
 	rev.StartedAt = time.Time{}
-	add(save, 0, s.db.saveQuery(s.lease.token, rev, true).as(saveName))
+	if q := s.db.saveQuery(s.lease.token, rev, true); u.lead > 0 || s.db.snapshots() {
+		q.sql = s.db.sql.saveBareNow
+		add(save, 0, q)
+	} else {
+		add(save, 0, q.as(saveName))
+	}
 	if !s.together || i == len(s.units)-1 {
 		add(commit, 0, newQuery("COMMIT"))
 	}
 	return ps
+}
+
+// snapshots reports that the URL asks for transactions that see the database
+// as it was when they began.
+func (db *DB) snapshots() bool {
+	return db.conn.RuntimeParams["default_transaction_isolation"] != "" ||
+		strings.Contains(db.conn.RuntimeParams["options"], "default_transaction_isolation")
 }
 
 // send puts one unit into the pipeline and returns its size in bytes.
@@ -416,7 +424,7 @@ func (s *stream) readUnit(ctx context.Context) error {
 // blame says what an error of one part of a unit means.
 func (s *stream) blame(u *unit, p part, err error) error {
 	if s.together && p.role == commit {
-		s.read = 0
+		s.read, s.blamed = 0, len(s.units)-1
 	}
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) || isFatal(pgErr) {
@@ -522,6 +530,9 @@ func (s *stream) lookAgain(ctx context.Context) {
 func (s *stream) saveOutput(ctx context.Context) {
 	var qs []query
 	for _, r := range s.output {
+		if s.db.main.foreignEncoding.Load() {
+			r.Output = ascii(r.Output)
+		}
 		qs = append(qs, newQuery(s.db.sql.output, s.db.project, s.lease.token, r.ExecutionID, r.Version, r.Output, r.OutputDropped))
 	}
 	s.output, s.outputSize = nil, 0
@@ -530,7 +541,7 @@ func (s *stream) saveOutput(ctx context.Context) {
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	if err := first(s.db.session().retryTogether(clean, qs...)); err != nil {
+	if err := first(s.db.history(clean, false, qs...)); err != nil {
 		s.db.log.Warn("could not record the server's notices", "err", err)
 	}
 }

@@ -478,3 +478,67 @@ func TestA17Projects(t *testing.T) {
 	defer l.Release(context.Background())
 	mustRun(t, b, []aurora.Migration{sql("001", "init", "CREATE TABLE shop (id int)"), sql("002", "more", "CREATE TABLE more (id int)")}, aurora.Request{})
 }
+
+// A migration may choose its isolation, also for longer than a lease lives.
+func TestIsolationOutlivesTheLease(t *testing.T) {
+	for _, level := range []string{"READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"} {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.URL(t)
+			m := sql("1", "m", "SET TRANSACTION ISOLATION LEVEL "+level, "CREATE TABLE a (id int)", "SELECT pg_sleep(2.5)")
+			r := aurora.Runner{Store: open(t, url), Migrations: []aurora.Migration{m}, TTL: 1500 * time.Millisecond}
+			if _, err := r.Run(context.Background(), aurora.Request{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Looking at the history while a run is at work disturbs neither.
+func TestReadingWhileRunning(t *testing.T) {
+	url := pgtest.URL(t)
+	db := open(t, url)
+	migrations := many(200, 1)
+	for i := range migrations {
+		if i%20 == 10 {
+			migrations[i] = none(sql(migrations[i].Version, "n", "BEGIN", "CREATE TABLE n"+migrations[i].Version+" (id int)", "COMMIT"))
+		}
+	}
+	done := make(chan struct{})
+	read := make(chan error, 1)
+	go func() {
+		defer close(read)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := db.Latest(context.Background()); err != nil {
+				read <- err
+				return
+			}
+		}
+	}()
+	mustRun(t, db, migrations, aurora.Request{})
+	close(done)
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+}
+
+// When the commit of all files together fails, the record is of the file that
+// is blamed.
+func TestTxModeAllCommitFails(t *testing.T) {
+	url := pgtest.URL(t)
+	migrations := []aurora.Migration{
+		sql("1", "a", "CREATE TABLE a (id int PRIMARY KEY, b int REFERENCES a DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO a VALUES (1, 2)"),
+		sql("2", "b", "CREATE TABLE b (id int)"),
+	}
+	_, err := run(t, open(t, url), migrations, aurora.Request{TxMode: aurora.TxAll})
+	var step *aurora.StepError
+	latest := mustLatest(t, url)
+	if !errors.As(err, &step) || len(latest) != 1 || latest[0].Version != step.Version || tables(t, url) != "" {
+		t.Errorf("error %v, history %+v", err, latest)
+	}
+}

@@ -17,7 +17,7 @@ type unit struct {
 	item       aurora.Item
 	statements []aurora.Statement
 	infos      []sqllex.Info
-	// alone: every statement commits by itself.
+	// alone: statement by statement, also what goes on with such an attempt.
 	alone bool
 	// resets: the session's settings may have been changed.
 	resets bool
@@ -39,7 +39,7 @@ func (db *DB) newUnits(items []aurora.Item) ([]unit, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s has steps that are not statements", item.Migration.ID())
 		}
-		u := unit{item: item, statements: statements, infos: make([]sqllex.Info, len(statements)), alone: item.TxMode == aurora.TxNone}
+		u := unit{item: item, statements: statements, infos: make([]sqllex.Info, len(statements)), alone: item.TxMode == aurora.TxNone || item.Resumes}
 		for j, s := range statements {
 			u.infos[j] = sqllex.Classify(s.SQL)
 			u.resets = u.resets || changesSettings(s.SQL, u.infos[j])
@@ -109,6 +109,8 @@ func refusal(u *unit, info sqllex.Info, sql string) (hint string, err error) {
 		return "commit it as usual", errors.New("a transaction that outlives its session cannot be followed")
 	case (kind == sqllex.Commit || kind == sqllex.Rollback) && chains(sql):
 		return "write COMMIT, and BEGIN after it", fmt.Errorf("%s AND CHAIN cannot be followed", word)
+	case u.alone && kind == sqllex.Begin && sqllex.ContainsWord(sql, "only"):
+		return "leave READ ONLY out", errors.New("the place could not be saved in a read-only transaction")
 	case !u.alone && (kind == sqllex.Begin || kind == sqllex.Commit || kind == sqllex.Rollback):
 		return "remove it, or put \"-- atlas:txmode none\" and an empty line at the head of the file",
 			fmt.Errorf("%s in a migration that already is one transaction", word)
@@ -230,10 +232,14 @@ func position(sql string, pos int) (line, col int) {
 
 // settings are what a run needs of the session, whatever the server's or the
 // role's defaults are: no time limit that cuts a migration short, and word of
-// a dead client within half a minute. What the URL itself sets is left alone.
+// a dead client within seconds, half a minute if its machine is gone. What the
+// URL itself sets is left alone.
 func (db *DB) settings() query {
 	major := db.main.major.Load()
-	calls := []string{"set_config('standard_conforming_strings', 'on', false)"} // as the lexer reads them
+	calls := []string{
+		"set_config('standard_conforming_strings', 'on', false)", // as the lexer reads them
+		"set_config('application_name', '" + strings.ReplaceAll(db.mark, "'", "''") + "', false)",
+	}
 	all := [][2]string{
 		{"default_transaction_isolation", "read committed"},
 		{"statement_timeout", "0"},

@@ -20,6 +20,7 @@ type event struct {
 
 func main() {
 	output := map[string]*strings.Builder{}
+	running := map[string]bool{} // packages that began and have not ended
 	passed, failed, skipped := 0, 0, 0
 	started := time.Now()
 	in := bufio.NewReader(os.Stdin)
@@ -34,6 +35,14 @@ func main() {
 			continue
 		}
 		key := e.Package + " " + e.Test
+		if e.Test == "" {
+			switch e.Action {
+			case "start":
+				running[e.Package] = true
+			case "pass", "fail", "skip":
+				delete(running, e.Package)
+			}
+		}
 		switch e.Action {
 		case "output", "build-output":
 			if output[key] == nil {
@@ -65,6 +74,10 @@ func main() {
 			}
 		}
 		delete(output, key)
+	}
+	for name := range running {
+		fmt.Printf("FAIL  %s: its tests began and never ended\n", name)
+		failed++
 	}
 	fmt.Printf("\ntests took %s\n%d passed, %d failed, %d skipped\n", time.Since(started).Round(time.Second), passed, failed, skipped)
 	if failed > 0 || skipped > 0 || passed == 0 {
