@@ -107,9 +107,9 @@ func (e *ChangedError) Error() string {
 	}
 	advice := "Put the files back"
 	if len(e.Ahead) > 0 {
-		parts = append(parts, "the database is ahead of the directory: "+strings.Join(e.Ahead, ", "))
+		parts = append(parts, "the database is ahead of the directory, no file of which is as new as "+strings.Join(e.Ahead, ", "))
 		if len(parts) == 1 {
-			advice = "Use the directory that has them"
+			advice = "Use the directory that has them, or put the files back"
 		}
 	}
 	return strings.Join(parts, "; ") + ". " + advice + ", or accept the directory as it is with: aurora migrate set " + cmp.Or(e.Current, "0")

@@ -427,7 +427,7 @@ func TestErrorsNameTheCommand(t *testing.T) {
 	}{
 		{&aurora.ChangedError{Edited: []string{"1_a"}, Current: "3"}, "aurora migrate set 3"},
 		{&aurora.ChangedError{Missing: []string{"1_a"}}, "aurora migrate set 0"},
-		{&aurora.ChangedError{Ahead: []string{"4_d"}, Current: "3"}, "the database is ahead of the directory: 4_d. Use the directory that has them, or accept the directory as it is with: aurora migrate set 3"},
+		{&aurora.ChangedError{Ahead: []string{"4_d"}, Current: "3"}, "the database is ahead of the directory, no file of which is as new as 4_d. Use the directory that has them, or put the files back, or accept the directory as it is with: aurora migrate set 3"},
 		{&aurora.OutOfOrderError{Late: []string{"1_a"}, Current: "3"}, "aurora migrate apply --exec-order non-linear"},
 		{&aurora.UnsureError{Migration: "1_a", Index: 1, Pos: "1_a.sql:3"}, "1_a.sql:3: an earlier run ended while it ran statement 2 of 1_a"},
 		{&aurora.UnsureError{}, "--unsure skip"},

@@ -297,7 +297,7 @@ func (r *Runner) acquire(ctx context.Context, asked *time.Time) (Lease, error) {
 		if locked.Token != told {
 			told = locked.Token
 			r.report(Event{Waiting: locked})
-			r.logger().Info("waiting for the lock", "holder", locked.Holder.String(), "until", locked.ExpiresAt)
+			r.logger().Debug("waiting for the lock", "holder", locked.Holder.String(), "until", locked.ExpiresAt)
 		}
 		pause = min(pause*2, time.Second)
 		// Jitter, so that a fleet that starts together does not ask together.

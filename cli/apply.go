@@ -160,7 +160,7 @@ func (a *app) apply(ctx context.Context, o applyOptions, s settings, args []stri
 	fill := func(plan aurora.Plan) {
 		rep.Pending, rep.Current, rep.Target = itemFiles(plan.Items), plan.Current, plan.Target
 	}
-	p := &progress{out: a.out, term: a.term, text: format == nil, verb: "migrating", header: func(plan aurora.Plan) string {
+	p := &progress{out: a.out, log: a.log, term: a.term, text: format == nil, verb: "migrating", header: func(plan aurora.Plan) string {
 		fill(plan)
 		return rep.Header()
 	}}

@@ -75,6 +75,9 @@ type app struct {
 	open opener
 	now  func() time.Time
 
+	// flags are --config and --env as they were given, for commands in advice.
+	flags string
+
 	// started is set when a command's run function was reached: errors before
 	// that are mistakes on the command line.
 	started bool
@@ -99,6 +102,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	a.term.stopLine()
 	if err != nil && !a.started {
 		err = &usageError{Err: err, Hint: "see: aurora --help"}
+	}
+	if pw, ok := a.out.(*pipeWriter); ok && err == nil && pw.failed != nil {
+		err = fmt.Errorf("write the output: %w", pw.failed)
 	}
 	code := exitCode(ctx, err)
 	if code != ExitDone {

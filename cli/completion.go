@@ -28,7 +28,11 @@ func (a *app) completeVersion(p *projectOptions, d *directoryOptions) cobra.Comp
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		s, err := one(a.settings(cmd.Context(), *p, *d, nil))
+		dir := *d
+		if dir.dir == "" && p.env == "" && p.config == "" {
+			dir.dir = config.DefaultDir // a guess is good enough to complete from
+		}
+		s, err := one(a.settings(cmd.Context(), *p, dir, nil))
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

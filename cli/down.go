@@ -108,7 +108,7 @@ func (a *app) runDown(ctx context.Context, o downOptions, args []string) error {
 		rep.Planned, rep.Current, rep.Target = itemFiles(plan.Items), plan.Current, plan.Target
 		rep.Total = len(plan.Items)
 	}
-	p := &progress{out: a.out, term: a.term, text: format == nil, verb: "reverting", header: func(plan aurora.Plan) string {
+	p := &progress{out: a.out, log: a.log, term: a.term, text: format == nil, verb: "reverting", header: func(plan aurora.Plan) string {
 		fill(plan)
 		return rep.Header()
 	}}

@@ -35,7 +35,7 @@ func (a *app) printError(ctx context.Context, err error) {
 		fmt.Fprintf(&b, "%s %s\n", prefix, a.errorText(err))
 	}
 	if hint := hintOf(err); hint != "" {
-		fmt.Fprintf(&b, "hint: %s\n", hint)
+		fmt.Fprintf(&b, "hint: %s\n", a.asTyped(hint))
 	}
 	_, _ = a.err.Write([]byte(b.String()))
 }
@@ -76,6 +76,8 @@ func hintOf(err error) string {
 		locked *aurora.LockedError
 	)
 	switch {
+	case errors.Is(err, aurora.ErrInterrupted) && !errors.As(err, &step):
+		return ""
 	case errors.As(err, &usage):
 		return usage.Hint
 	case errors.As(err, &hint):
@@ -90,4 +92,10 @@ func hintOf(err error) string {
 		return "free some space, or put the project on another disk"
 	}
 	return ""
+}
+
+// asTyped gives the commands in a text the flags that this one was called
+// with, so that they can be copied.
+func (a *app) asTyped(text string) string {
+	return strings.ReplaceAll(text, "aurora migrate ", "aurora migrate "+a.flags)
 }

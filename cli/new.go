@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,7 @@ version, and bring atlas.sum up to date. The directory is created if need be.`,
 	must(fs.MarkHidden("allow-empty"))
 	fs.BoolVar(&o.sql, "sql", false, "a .sql file (the default)")
 	fs.BoolVar(&o.goCode, "go", false, "a Go migration")
+	must(fs.MarkHidden("go")) // until it is there
 	fs.BoolVar(&o.down, "down", false, "also the .down.sql file that rolls it back")
 	return cmd
 }
@@ -48,7 +50,7 @@ func (a *app) runNew(ctx context.Context, o newOptions, args []string) error {
 	if o.goCode {
 		return &usageError{Err: errors.New("--go is not available yet"), Hint: "write the Go migration by hand and build your own binary: see package cli"}
 	}
-	if o.directory.dir == "" && o.project.env == "" && o.project.config == "" {
+	if o.directory.dir == "" && o.project.env == "" && o.project.config == "" && !hasProjectFile() {
 		// The first migration of a new project has no directory yet.
 		o.directory.dir = "file://migrations"
 	}
@@ -61,10 +63,16 @@ func (a *app) runNew(ctx context.Context, o newOptions, args []string) error {
 	}
 	name := strings.Join(args, "_")
 	written, err := sqlfile.New(s.dir, name, sqlfile.NewOptions{Down: o.down, At: a.now()})
+	summed := false
 	for _, path := range written {
-		if !strings.HasSuffix(path, sqlfile.SumName) {
-			a.say("%s", path)
+		if strings.HasSuffix(path, sqlfile.SumName) {
+			summed = true
+			continue
 		}
+		a.say("%s", path)
+	}
+	if err == nil && summed {
+		_, _ = fmt.Fprintln(a.err, a.asTyped("write it, then: aurora migrate hash"))
 	}
 	return directoryError(err)
 }

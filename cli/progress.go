@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 type progress struct {
 	out    io.Writer
 	term   *terminal
+	log    *slog.Logger
 	text   bool // write the default text
 	verb   string
 	header func(aurora.Plan) string
@@ -34,8 +36,13 @@ type progress struct {
 func (p *progress) report(e aurora.Event) {
 	switch {
 	case e.Waiting != nil:
-		holder := e.Waiting.Holder.String()
-		p.term.showLine(func(now time.Time) string { return "waiting for the lock, held by " + holder })
+		holder, since := e.Waiting.Holder.String(), time.Now()
+		p.term.showLine(func(now time.Time) string {
+			return fmt.Sprintf("waiting for the lock (%s), held by %s", now.Sub(since).Round(time.Second), holder)
+		})
+		if !p.term.live {
+			p.log.Info("waiting for the lock", "holder", holder, "until", e.Waiting.ExpiresAt)
+		}
 	case e.Plan != nil:
 		p.begin(*e.Plan)
 	case e.Revision != nil:

@@ -181,5 +181,5 @@ func (a *app) errorText(err error) string {
 	if err == nil {
 		return ""
 	}
-	return a.secrets.hide(concise(err.Error()))
+	return a.secrets.hide(a.asTyped(concise(err.Error())))
 }

@@ -27,6 +27,8 @@ func (a *app) newRootCommand() *cobra.Command {
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.setLogger(o) },
 	}
 	root.SetIn(a.in)
+	root.Version = buildVersion()
+	root.SetVersionTemplate("aurora {{.Version}}\n")
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.PersistentFlags().StringVar(&o.level, "log-level", "info", "log `level`: debug, info, warn or error")

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,6 +99,11 @@ var errNoEnv = errors.New("which environment?")
 // several for an environment with for_each. A nil databaseOptions is for
 // commands that need no database, and so no credentials.
 func (a *app) settings(ctx context.Context, p projectOptions, d directoryOptions, db *databaseOptions) ([]settings, error) {
+	for _, f := range [][2]string{{"--config ", p.config}, {"--env ", p.env}} {
+		if f[1] != "" && !strings.Contains(a.flags, f[0]) {
+			a.flags += f[0] + f[1] + " "
+		}
+	}
 	if p.env == "" && p.config == "" && (db != nil && db.url != "" || db == nil && a.directoryWithoutConfig(d)) {
 		s := settings{dir: cmp.Or(d.dir, config.DefaultDir), dirFormat: d.dirFormat, empty: d.allowEmpty}
 		if db != nil {
@@ -152,7 +159,16 @@ func noEnv(p *config.Project) error {
 // directoryWithoutConfig reports whether a command that needs only a directory
 // can do without a project file: it was given one, or the default is there.
 func (a *app) directoryWithoutConfig(d directoryOptions) bool {
-	return d.dir != "" && !strings.HasPrefix(d.dir, "env://") || isDir(config.DefaultDir)
+	return d.dir != "" && !strings.HasPrefix(d.dir, "env://") || isDir(config.DefaultDir) && !hasProjectFile()
+}
+
+// hasProjectFile reports whether the working directory has a project file, in
+// which case its environments say where things are.
+func hasProjectFile() bool {
+	return slices.ContainsFunc(config.FileNames, func(name string) bool {
+		_, err := os.Stat(name)
+		return err == nil
+	})
 }
 
 func (a *app) environment(ctx context.Context, project *config.Project, env *config.Env, d directoryOptions, db *databaseOptions) (settings, error) {

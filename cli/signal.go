@@ -34,6 +34,9 @@ func withSignals(ctx context.Context, stderr io.Writer) (context.Context, func()
 		case <-stop:
 		}
 		first := time.Now()
+		if _, ok := terminalFile(stderr); ok {
+			fmt.Fprint(stderr, "\r\x1b[K") // the live line, and the ^C in it
+		}
 		fmt.Fprintln(stderr, "interrupted, stopping in good order (once more to stop at once)")
 		cancel()
 		for {

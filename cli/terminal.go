@@ -155,6 +155,7 @@ func (a aboveLine) Write(p []byte) (int, error) {
 type pipeWriter struct {
 	w      io.Writer
 	closed bool
+	failed error // what went wrong otherwise: a full disk, say
 }
 
 func (p *pipeWriter) Write(b []byte) (int, error) {
@@ -165,6 +166,9 @@ func (p *pipeWriter) Write(b []byte) (int, error) {
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
 		p.closed = true
 		return len(b), nil
+	}
+	if err != nil && p.failed == nil {
+		p.failed = err
 	}
 	return n, err
 }

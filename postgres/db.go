@@ -124,7 +124,11 @@ func (db *DB) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
 	db.output.Add(severity + ": " + n.Message)
 	db.hasNotices = true
 	if severity == "WARNING" {
-		db.log.Warn(n.Message, "code", n.Code, "hint", n.Hint)
+		attrs := []any{"code", n.Code}
+		if n.Hint != "" {
+			attrs = append(attrs, "hint", n.Hint)
+		}
+		db.log.Warn(n.Message, attrs...)
 	} else {
 		db.log.Debug(n.Message, "severity", severity, "code", n.Code)
 	}

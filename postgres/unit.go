@@ -78,6 +78,12 @@ func changesSettings(sql string, info sqllex.Info) bool {
 // chooseMode decides whether a unit is one transaction, and refuses what such
 // a transaction cannot hold.
 func (db *DB) chooseMode(u *unit) error {
+	if m := u.item.Migration; len(u.statements) == 0 && m.Description == "" && u.item.Direction == aurora.Up {
+		return &aurora.StepError{
+			Migration: m.ID(), Version: m.Version, Pos: m.Source, Err: errors.New("nothing ran: the file holds no statement"),
+			Hint: "write it, or delete it; a comment says that it is meant to be empty",
+		}
+	}
 	for j, info := range u.infos {
 		if hint, err := refusal(u, info, u.statements[j].SQL); err != nil {
 			s := u.statements[j]
@@ -197,7 +203,7 @@ func (u *unit) stepError(j int, err error) error {
 	}
 	switch pgErr.Code {
 	case "42P07", "42701", "42710", "42723", "42P06":
-		e.Hint = "if the database already had this before aurora managed it, say where it stands: --baseline VERSION on the first apply"
+		e.Hint = "if the database had this before its first apply, that apply has to say where it stood: --baseline VERSION (later it has no effect)"
 	case "55P04":
 		e.Hint = "a new enum value cannot be used in the transaction that adds it: use it in the next migration"
 	}

@@ -112,7 +112,11 @@ func (s *Status) Text() string {
 func (s *Status) writeTrouble(b *strings.Builder) {
 	p, dashes := s.Paint, s.Paint.Yellow("--")
 	if s.LastState != "" && s.LastState != "failed" {
-		fmt.Fprintf(b, "\nLast migration attempt: %s, by %s\n", p.Yellow(s.LastState), s.LastHolder)
+		state := p.Yellow(s.LastState)
+		if s.LastState == "running" {
+			state += " (or its process died: aurora migrate lock tells)"
+		}
+		fmt.Fprintf(b, "\nLast migration attempt: %s, by %s\n", state, s.LastHolder)
 	}
 	if len(s.Ahead) > 0 {
 		fmt.Fprintf(b, "\nThe database is ahead of the directory: %s\n", strings.Join(s.Ahead, ", "))
