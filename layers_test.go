@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"auroratest":      {"", "github.com/google/go-cmp"},
 	// Floor 2.
 	"postgres": {"", "internal/sqllex", "github.com/jackc/pgx/v5"},
+	"dsql":     {"", "internal/sqllex"},
 	// Floor 3.
 	"localdsql/engine": {"github.com/jackc/pgx/v5"},
 	// Floor 4.

@@ -113,9 +113,9 @@ func TestBreakPauseWithinAStretch(t *testing.T) {
 			m.TxMode = mode
 			ms = append(ms, m)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		r := aurora.Runner{Store: open(t, url), Migrations: ms, PauseBefore: 700 * time.Millisecond}
+		r := aurora.Runner{Store: open(t, url), Migrations: ms, PauseBefore: 19200 * time.Millisecond}
 		_, err := r.Run(ctx, aurora.Request{})
 		if !errors.Is(err, aurora.ErrPaused) {
 			t.Errorf("mode %q: error %v, want ErrPaused", mode, err)
