@@ -45,7 +45,8 @@ func (db *DB) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Durati
 			newQuery(db.sql.acquire, db.project, string(who), ttl.Microseconds(), db.mark),
 			newQuery(db.sql.lease, db.project),
 			newQuery(`RESET lock_timeout`),
-			db.settings())
+			db.settings(),
+			newQuery(db.sql.evict, db.project))
 		answers, err := db.main.send(asking, true, false, qs)
 		if err != nil {
 			return nil, err

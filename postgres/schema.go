@@ -58,6 +58,9 @@ func newQueries(schema string) queries {
 	backend integer,
 	backend_start timestamptz,
 	backend_name text,
+	last_backend integer,
+	last_start timestamptz,
+	last_name text,
 	UNIQUE (project, token))`),
 			fill(`CREATE TABLE IF NOT EXISTS {r} (
 	project text,
@@ -107,13 +110,17 @@ func newQueries(schema string) queries {
 	WHERE NOT EXISTS (SELECT FROM {l} WHERE project = $1 AND expires_at > clock_timestamp())
 	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder, acquired_at = clock_timestamp(),
 		expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond',
+		last_backend = l.backend, last_start = l.backend_start, last_name = l.backend_name,
 		backend = EXCLUDED.backend, backend_start = EXCLUDED.backend_start, backend_name = EXCLUDED.backend_name
 	WHERE l.expires_at <= clock_timestamp() RETURNING token::text`),
 		// What the last holder's session still does, it must not do any longer. A
 		// pooler may have given it to somebody else, whose name is another.
-		evict: fill(`SELECT pg_terminate_backend(a.pid) FROM {l} l JOIN pg_catalog.pg_stat_activity a
-		ON a.pid = l.backend AND a.backend_start = l.backend_start AND a.application_name = l.backend_name
-	WHERE l.project = $1 AND l.expires_at <= clock_timestamp() AND a.pid <> pg_backend_pid()`),
+		// It is asked before a takeover, for what may hold locks, and after it, for
+		// a lease that ended in between.
+		evict: fill(`SELECT pg_terminate_backend(a.pid, 2000) FROM {l} l JOIN pg_catalog.pg_stat_activity a
+		ON l.expires_at <= clock_timestamp() AND a.pid = l.backend AND a.backend_start = l.backend_start AND a.application_name = l.backend_name
+		OR a.pid = l.last_backend AND a.backend_start = l.last_start AND a.application_name = l.last_name
+	WHERE l.project = $1 AND a.pid <> pg_backend_pid()`),
 		lease: fill(`SELECT token::text, holder, (extract(epoch from expires_at) * 1000000)::bigint::text
 	FROM {l} WHERE project = $1 AND expires_at > clock_timestamp()`),
 		renew: fill(`UPDATE {l} SET expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'
