@@ -19,17 +19,17 @@ import (
 	"github.com/aurora-migrate/aurora/sqlfile"
 )
 
-const quickstart = "../examples/quickstart/migrations"
+const shop = "../examples/shop/migrations"
 
 func TestQuickstart(t *testing.T) {
-	d, err := sqlfile.Read(os.DirFS(quickstart), sqlfile.Options{Name: "migrations"})
+	d, err := sqlfile.Read(os.DirFS(shop), sqlfile.Options{Name: "migrations"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !d.HasSum {
 		t.Error("atlas.sum was not seen")
 	}
-	files, err := filepath.Glob(quickstart + "/*.sql")
+	files, err := filepath.Glob(shop + "/*.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestStatementsAreAtlas(t *testing.T) {
 		"6_rule.sql", "CREATE RULE r AS ON INSERT TO a DO (SELECT 1; SELECT 2);\nSELECT 4;\n",
 	)
 	compared := 0
-	for _, fsys := range []fs.FS{mine, os.DirFS(quickstart)} {
+	for _, fsys := range []fs.FS{mine, os.DirFS(shop)} {
 		ms, err := sqlfile.Load(fsys, sqlfile.Options{})
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-# A PostgreSQL on this machine that aurora starts by itself.
+# An Aurora DSQL on this machine: aurora starts it, with DSQL's rules.
 env "local" {
   url = "local://"
   migration {
@@ -6,46 +6,30 @@ env "local" {
   }
 }
 
-# A PostgreSQL server of yours: set DATABASE_URL or give --var database_url=postgres://...
+# The same files on plain PostgreSQL, which aurora starts too.
 env "postgres" {
-  url = var.database_url
+  url = "local://?engine=postgres"
   migration {
     dir = "file://migrations"
   }
 }
 
-variable "database_url" {
-  type    = string
-  default = getenv("DATABASE_URL")
-}
-
-# Aurora DSQL. It has no triggers, enums or materialized views, so this shop
-# can't run there: migrations for DSQL live in a directory of their own.
+# Aurora DSQL itself. Every connection gets a token of its own, made from the
+# AWS credentials of the environment.
 env "aws" {
-  # The database is always "postgres". The token is signed anew for every connection.
-  url = "postgres://${var.aws_dsql_username}:${urlescape(data.aws_dsql_token.this)}@${var.aws_dsql_host}:5432/postgres?sslmode=verify-full"
+  url = "dsql://${var.user}@${var.endpoint}/postgres"
   migration {
-    dir = "file://database/migration"
+    dir = "file://migrations"
   }
 }
 
-data "aws_dsql_token" "this" {
-  username = var.aws_dsql_username
-  endpoint = var.aws_dsql_host
-  region   = var.aws_region
+variable "endpoint" {
+  type        = string
+  default     = getenv("DSQL_ENDPOINT")
+  description = "<cluster>.dsql.<region>.on.aws"
 }
 
-variable "aws_dsql_username" {
+variable "user" {
   type    = string
-  default = "my-service"
-}
-
-variable "aws_dsql_host" {
-  type    = string
-  default = getenv("DATABASE_HOST")
-}
-
-variable "aws_region" {
-  type    = string
-  default = getenv("AWS_REGION")
+  default = "admin"
 }
