@@ -8,11 +8,30 @@ import (
 
 func (f *finder) alterTable(r *reader) {
 	for _, a := range f.info.Actions {
-		f.action(r.within(a.Span), a)
+		part := r.within(a.Span)
+		if f.info.Async && a.Kind != sqllex.ValidateConstraint {
+			f.add("alter table async/other", actionWords(part), a.Span)
+			continue
+		}
+		f.action(part, a)
+	}
+	if f.info.Async && len(f.info.Actions) > 1 {
+		f.add("alter table async/several", "", f.info.Actions[1].Span)
 	}
 }
 
-// action notes one action of ALTER TABLE as "alter table/what".
+// actionWords gives the verb of an action with its object.
+func actionWords(r *reader) string {
+	text := strings.ToUpper(r.take().Text(r.src))
+	if r.isOneOf("COLUMN", "CONSTRAINT", "TO", "SCHEMA", "PARTITION", "TRIGGER", "RULE") {
+		text += " " + strings.ToUpper(r.at(0).Text(r.src))
+	}
+	return text
+}
+
+// action notes one action of ALTER TABLE as "alter table/what", with the words
+// that the server has for it (src/backend/commands/tablecmds.c,
+// alter_table_type_to_string).
 func (f *finder) action(r *reader, a sqllex.Action) {
 	if r.done() {
 		return
@@ -37,8 +56,34 @@ func (f *finder) action(r *reader, a sqllex.Action) {
 		what = words(a.Kind.String())
 	}
 	if what != "" {
-		f.add("alter table/"+what, "", a.Span)
+		f.alter(what, a)
 	}
+}
+
+// alter notes an action.
+func (f *finder) alter(what string, a sqllex.Action) {
+	f.add("alter table/"+what, serverAction(what), a.Span)
+}
+
+// serverActions are actions that the server has other words for.
+var serverActions = map[string]string{
+	"alter column type": "ALTER COLUMN ... SET DATA TYPE", "set default": "ALTER COLUMN ... SET DEFAULT",
+	"drop default": "ALTER COLUMN ... SET DEFAULT", "set not null": "ALTER COLUMN ... SET NOT NULL",
+	"drop not null": "ALTER COLUMN ... DROP NOT NULL", "set storage parameters": "SET", "reset storage parameters": "RESET",
+	"alter column set identity": "ALTER COLUMN ... SET", "alter column set options": "ALTER COLUMN ... SET",
+	"alter column reset options": "ALTER COLUMN ... RESET",
+}
+
+// serverAction gives the server's words for an action.
+func serverAction(what string) string {
+	if text, ok := serverActions[what]; ok {
+		return text
+	}
+	text := strings.ToUpper(what)
+	if column, ok := strings.CutPrefix(text, "ALTER COLUMN "); ok {
+		return "ALTER COLUMN ... " + column
+	}
+	return strings.Replace(text, "ROW LEVEL SECURITY", "ROW SECURITY", 1)
 }
 
 // words spells DropColumn as "drop column".
@@ -60,7 +105,8 @@ var otherActions = [][]string{
 	{"ENABLE", "REPLICA", "RULE"}, {"ENABLE", "ALWAYS", "RULE"}, {"ENABLE", "RULE"}, {"DISABLE", "RULE"},
 	{"ENABLE", "TRIGGER", "ALL"}, {"ENABLE", "TRIGGER", "USER"}, {"DISABLE", "TRIGGER", "ALL"}, {"DISABLE", "TRIGGER", "USER"},
 	{"REPLICA", "IDENTITY"}, {"NO", "INHERIT"}, {"INHERIT"}, {"CLUSTER", "ON"}, {"SET", "WITHOUT", "CLUSTER"},
-	{"SET", "LOGGED"}, {"SET", "UNLOGGED"}, {"SET", "TABLESPACE"},
+	{"SET", "LOGGED"}, {"SET", "UNLOGGED"}, {"SET", "TABLESPACE"}, {"SET", "ACCESS", "METHOD"},
+	{"ENABLE", "ALWAYS", "TRIGGER"}, {"ENABLE", "REPLICA", "TRIGGER"}, {"OF"}, {"NOT", "OF"}, {"OPTIONS"},
 }
 
 func otherAction(r *reader) string {
@@ -69,8 +115,11 @@ func otherAction(r *reader) string {
 			return strings.ToLower(strings.Join(w, " "))
 		}
 	}
-	if r.is("SET") && r.at(1).IsPunct(r.src, "(") {
+	switch {
+	case r.is("SET") && r.at(1).IsPunct(r.src, "("):
 		return "set storage parameters"
+	case r.is("RESET") && r.at(1).IsPunct(r.src, "("):
+		return "reset storage parameters"
 	}
 	return ""
 }
@@ -85,10 +134,13 @@ func (f *finder) addColumn(r *reader) {
 		return
 	}
 	f.columnType(readType(r))
-	for r.skipTo("CONSTRAINT", "COLLATE", "NOT", "DEFAULT", "CHECK", "UNIQUE", "PRIMARY", "REFERENCES", "GENERATED", "STORAGE") {
+	for r.skipTo("CONSTRAINT", "COLLATE", "NOT", "DEFAULT", "CHECK", "UNIQUE", "PRIMARY", "REFERENCES", "GENERATED", "STORAGE", "COMPRESSION") {
 		switch tok := r.at(0); {
 		case r.is("COLLATE"):
 			f.add("create table/collate", "", spanOf(tok))
+		case r.is("COMPRESSION"):
+			f.add("create table/compression", "", spanOf(tok))
+			r.take()
 		case r.is("STORAGE") && r.at(1).Is(r.src, "DEFAULT"):
 			f.add("create table/storage", "", spanOf(tok))
 			r.take()
@@ -131,7 +183,7 @@ func (f *finder) addConstraint(r *reader, a sqllex.Action) {
 	case a.NotValid:
 		kind += " not valid"
 	}
-	f.add("alter table/add "+kind, "", a.Span)
+	f.add("alter table/add "+kind, "ADD CONSTRAINT", a.Span)
 	if kind == "check" || kind == "check not valid" {
 		f.deferral(r, "check")
 	}
@@ -148,7 +200,7 @@ func (f *finder) deferred(r *reader) bool {
 // action: what ASYNC would do to others is not known.
 func (f *finder) validate(a sqllex.Action) {
 	if f.info.Async {
-		f.add("alter table async/validate constraint", "", a.Span)
+		f.add("alter table async/validate constraint", f.info.Name.String(), f.info.Mode)
 		return
 	}
 	v := f.add("alter table/validate constraint", "", a.Span)
@@ -167,7 +219,7 @@ func (f *finder) alterColumn(r *reader, a sqllex.Action) {
 	switch {
 	case r.is("ADD", "GENERATED"):
 		r.take()
-		f.add("alter table/alter column add identity", "", a.Span)
+		f.alter("alter column add identity", a)
 		f.identity(r, typeName{})
 		return
 	case r.is("DROP", "EXPRESSION"):
@@ -182,8 +234,14 @@ func (f *finder) alterColumn(r *reader, a sqllex.Action) {
 		what = "set compression"
 	case r.is("SET", "GENERATED"), r.is("RESTART"):
 		what = "set identity"
+	case r.is("SET") && r.at(1).IsPunct(r.src, "("):
+		what = "set options"
+	case r.is("RESET") && r.at(1).IsPunct(r.src, "("):
+		what = "reset options"
+	case r.is("OPTIONS"):
+		what = "options"
 	default:
 		return
 	}
-	f.add("alter table/alter column "+what, "", a.Span)
+	f.alter("alter column "+what, a)
 }

@@ -3,7 +3,9 @@ package dsql
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/internal/sqllex"
@@ -74,26 +76,54 @@ func Check(p Profile, statements []aurora.Statement) []Finding {
 	var findings []Finding
 	var block transaction
 	for i, s := range statements {
-		all := append(features(s.SQL), block.features(s.SQL)...)
-		for _, f := range all {
-			rule, ok := p.refuses(f)
-			if !ok {
-				continue
-			}
-			line, col := sqllex.Position(s.SQL, f.span.Start)
-			findings = append(findings, Finding{
-				Rule: rule.ID, Statement: i, File: s.File, Line: cmp.Or(s.Line, 1) + line - 1, Col: col,
-				Start: f.span.Start, End: f.span.End, What: rule.What, SQLState: rule.SQLState,
-				Message: rule.message(f), Verbatim: rule.Verbatim, Advice: rule.Advice,
-				Rewritten: len(f.fix) > 0,
-			})
-		}
+		findings = append(findings, p.findings(s, i, features(s.SQL))...)
+		findings = append(findings, p.findings(s, i, block.features(s.SQL))...)
 	}
 	return findings
 }
 
+func (p Profile) findings(s aurora.Statement, i int, all []feature) []Finding {
+	var findings []Finding
+	for _, f := range all {
+		rule, ok := p.refuses(f)
+		if !ok {
+			continue
+		}
+		line, col := sqllex.Position(s.SQL, f.span.Start)
+		findings = append(findings, Finding{
+			Rule: rule.ID, Statement: i, File: s.File, Line: cmp.Or(s.Line, 1) + line - 1, Col: col,
+			Start: f.span.Start, End: f.span.End, What: rule.What, SQLState: rule.SQLState,
+			Message: rule.message(f), Verbatim: rule.Verbatim, Advice: rule.Advice,
+			Rewritten: len(f.fix) > 0,
+		})
+	}
+	return findings
+}
+
+// Inspect returns what a profile refuses of one statement on its own, in the
+// order in which the server complains. That order is known of CREATE INDEX; of
+// other statements it is a guess: what is said of the whole comes before what is
+// said of its parts, and parts come as they are written.
+func Inspect(p Profile, sql string) []Finding {
+	return p.findings(aurora.Statement{SQL: sql}, 0, features(sql))
+}
+
+// InspectSetting returns the refusal of a setting that a connection makes as it
+// starts; ok is false if it may.
+func InspectSetting(p Profile, name string) (finding Finding, ok bool) {
+	f := feature{name: "set/" + strings.ToLower(name), value: strings.ToLower(name)}
+	rule, ok := p.refuses(f)
+	if !ok {
+		return Finding{}, false
+	}
+	return Finding{
+		Rule: rule.ID, What: rule.What, SQLState: rule.SQLState, Message: rule.message(f),
+		Verbatim: rule.Verbatim, Advice: rule.Advice,
+	}, true
+}
+
 // CheckMigration returns what a profile refuses of a migration's statements in
-// one direction. Steps of Go are passed over.
+// one direction, in the order of the text. Steps of Go are passed over.
 func CheckMigration(p Profile, m aurora.Migration, d aurora.Direction) []Finding {
 	var statements []aurora.Statement
 	var index []int
@@ -106,6 +136,9 @@ func CheckMigration(p Profile, m aurora.Migration, d aurora.Direction) []Finding
 	for i := range findings {
 		findings[i].Statement = index[findings[i].Statement]
 	}
+	slices.SortStableFunc(findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Statement, b.Statement), cmp.Compare(a.Start, b.Start))
+	})
 	return findings
 }
 

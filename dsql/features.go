@@ -12,15 +12,42 @@ type finder struct {
 	src   string
 	info  sqllex.Info
 	found []feature
+	depth int // of the statements that this one is within
 }
 
+// maxDepth is how many statements within another are looked at: that of EXPLAIN
+// in a function's body, say.
+const maxDepth = 3
+
 // features gives what is special in a statement.
-func features(sql string) []feature {
-	f := &finder{src: sql, info: sqllex.Classify(sql)}
+func features(sql string) []feature { return featuresWithin(sql, 0) }
+
+func featuresWithin(sql string, depth int) []feature {
+	f := &finder{src: sql, info: sqllex.Classify(sql), depth: depth}
 	r := newReader(sql)
 	if r.done() {
 		return nil
 	}
+	f.statement(r)
+	return f.found
+}
+
+// nested notes the features of a statement within this one, from one token up
+// to another.
+func (f *finder) nested(r *reader, from, to int) {
+	if from >= to || to > len(r.toks) || f.depth >= maxDepth {
+		return
+	}
+	start, end := r.toks[from].Start, r.toks[to-1].End
+	for _, inner := range featuresWithin(r.src[start:end], f.depth+1) {
+		inner.span.Start += start
+		inner.span.End += start
+		inner.fix = nil // what is right for a statement may not be within another
+		f.found = append(f.found, inner)
+	}
+}
+
+func (f *finder) statement(r *reader) {
 	switch f.info.Kind {
 	case sqllex.Other, sqllex.Empty:
 	case sqllex.CreateTable:
@@ -39,14 +66,16 @@ func features(sql string) []feature {
 		f.dropIndex()
 	case sqllex.DropOther:
 		f.dropOther(r)
-	case sqllex.Grant:
+	case sqllex.Grant, sqllex.Revoke:
 		f.grant(r)
 	case sqllex.Select, sqllex.Insert, sqllex.Update, sqllex.Delete, sqllex.Merge, sqllex.CopyTo, sqllex.CopyFrom, sqllex.Call:
 		f.data(r)
+	case sqllex.Explain:
+		skipExplain(r)
+		f.nested(r, r.i, len(r.toks))
 	default:
 		f.session(r)
 	}
-	return f.found
 }
 
 // add notes a feature at a span.
@@ -80,18 +109,102 @@ func (f *finder) createOther(r *reader) {
 	object := strings.ToLower(f.info.Object)
 	f.add("create/"+object, "", span)
 	switch object {
+	case "domain":
+		f.domainType(r)
 	case "view":
-		if f.info.Temporary {
+		if f.info.Temporary || f.info.Name.Schema == "pg_temp" {
 			f.add("create view/temp", "", span)
 		}
 		f.query(r)
 	case "type":
 		f.createType(r)
 	case "sequence":
+		if f.info.Temporary || f.info.Name.Schema == "pg_temp" {
+			f.add("create sequence/temp", "", span)
+		}
 		r.i = 0
 		f.sequenceOptions(r, "sequence", span)
 	case "function":
 		f.language(r)
+		f.body(r)
+	case "schema":
+		f.schemaElements(r)
+	}
+}
+
+// schemaElements notes the features of what CREATE SCHEMA makes besides the
+// schema.
+func (f *finder) schemaElements(r *reader) {
+	start := -1
+	for r.i = 1; r.skipTo("CREATE", "GRANT"); r.take() {
+		if r.at(-1).Is(r.src, "AS") {
+			continue
+		}
+		if start >= 0 {
+			f.nested(r, start, r.i)
+		}
+		start = r.i
+		f.add("create schema/"+strings.ToLower(sqllex.Classify(r.src[r.at(0).Start:]).Object), "", spanOf(r.at(0)))
+	}
+	if start >= 0 {
+		f.nested(r, start, len(r.toks))
+	}
+}
+
+// body notes what DSQL refuses in the statements of a function in SQL. It reads
+// a body in quotes as it stands, so that one with escapes may not be read.
+func (f *finder) body(r *reader) {
+	for _, known := range f.found {
+		if strings.HasPrefix(known.name, "create function/language ") && known.name != "create function/language sql" {
+			return
+		}
+	}
+	r.i = 0
+	if !r.skipTo("AS", "BEGIN", "RETURN") {
+		return
+	}
+	if !r.is("AS") {
+		f.query(&reader{src: r.src, toks: r.toks[r.i:]})
+		return
+	}
+	t := r.at(1)
+	text := t.Text(r.src)
+	switch t.Kind {
+	case sqllex.String:
+		if text[0] != '\'' {
+			return
+		}
+		text = strings.ReplaceAll(text[1:len(text)-1], "''", "'")
+	case sqllex.DollarString:
+		tag := strings.IndexByte(text[1:], '$') + 2
+		text = text[tag : len(text)-tag]
+	default:
+		return
+	}
+	statements, err := sqllex.Split(text, sqllex.Options{Delimiter: ";"})
+	if err != nil || f.depth >= maxDepth {
+		return
+	}
+	for _, s := range statements {
+		for _, inner := range featuresWithin(s.Text, f.depth+1) {
+			if inner.name == numericFeature {
+				continue // it is about a place in the text
+			}
+			inner.span, inner.fix = spanOf(t), nil
+			f.found = append(f.found, inner)
+		}
+	}
+}
+
+// domainType notes the type that a domain is made of. What a domain of numeric
+// without precision is, is not known.
+func (f *finder) domainType(r *reader) {
+	for !r.done() && r.at(0).Start < f.info.Name.Span.End {
+		r.take()
+	}
+	r.skip("AS")
+	if t := readType(r); t.display != "numeric" || t.array {
+		f.columnType(t)
 	}
 }
 
@@ -180,6 +293,12 @@ func (f *finder) alterOther(r *reader) {
 	for !r.done() && r.at(0).Start < f.info.Name.Span.End {
 		r.take()
 	}
+	if object == "policy" && r.skip("ON") {
+		r.name()
+	}
+	if object == "sequence" {
+		f.sequenceType(r)
+	}
 	if r.isPunct("(") { // the arguments of a function
 		r.skipGroup()
 	}
@@ -211,6 +330,18 @@ func (f *finder) alterOther(r *reader) {
 	f.add("alter "+object+"/"+what, "", span)
 }
 
+// sequenceType notes AS of ALTER SEQUENCE.
+func (f *finder) sequenceType(r *reader) {
+	ahead := &reader{src: r.src, toks: r.toks, i: r.i}
+	if ahead.skipTo("AS") {
+		ahead.take()
+		start := ahead.i
+		if t := readType(ahead); t.known {
+			f.add("sequence type/"+t.display, t.display, ahead.span(start))
+		}
+	}
+}
+
 func (f *finder) dropIndex() {
 	if f.info.Concurrently {
 		f.add("drop index/concurrently", "", f.info.Mode).fix = []sqllex.Edit{removal(f.src, f.info.Mode)}
@@ -229,21 +360,55 @@ func (f *finder) dropOther(r *reader) {
 	}
 }
 
-// grant notes GRANT … ON SCHEMA public.
+// grant notes GRANT … ON SCHEMA public, and REVOKE.
 func (f *finder) grant(r *reader) {
+	what := "grant on schema/"
+	if f.info.Kind == sqllex.Revoke {
+		what = "revoke on schema/"
+	}
 	if !r.skipTo("ON") || !r.skip("ON", "SCHEMA") {
 		return
 	}
 	for {
 		start := r.i
 		if name := r.name(); len(name) == 1 {
-			f.add("grant on schema/"+name[0], name[0], r.span(start))
+			f.add(what+name[0], name[0], r.span(start))
 		}
 		if !r.isPunct(",") {
 			return
 		}
 		r.take()
 	}
+}
+
+// Explained gives where the statement begins that EXPLAIN is about, and whether
+// EXPLAIN ANALYZE runs it.
+func Explained(stmt string) (start int, runs bool) {
+	r := newReader(stmt)
+	runs = skipExplain(r)
+	return r.at(0).Start, runs
+}
+
+// skipExplain takes EXPLAIN and its options.
+func skipExplain(r *reader) (runs bool) {
+	if !r.skip("EXPLAIN") {
+		return false
+	}
+	if r.isPunct("(") && !r.at(1).Is(r.src, "SELECT") && !r.at(1).Is(r.src, "WITH") && !r.at(1).Is(r.src, "VALUES") &&
+		!r.at(1).Is(r.src, "TABLE") && !r.at(1).IsPunct(r.src, "(") {
+		for _, option := range r.group() {
+			if option.isOneOf("ANALYZE", "ANALYSE") {
+				runs = !option.at(1).Is(r.src, "FALSE") && !option.at(1).Is(r.src, "OFF") && option.at(1).Text(r.src) != "0"
+			}
+		}
+		return runs
+	}
+	if r.isOneOf("ANALYZE", "ANALYSE") {
+		r.take()
+		runs = true
+	}
+	r.skip("VERBOSE")
+	return runs
 }
 
 // session notes what neither defines nor changes data.
@@ -253,6 +418,8 @@ func (f *finder) session(r *reader) {
 	switch f.info.Kind {
 	case sqllex.Begin:
 		f.isolation(r)
+	case sqllex.Commit, sqllex.Rollback:
+		f.chain(r)
 	case sqllex.SetTransaction:
 		f.setTransaction(r)
 	case sqllex.Set:
@@ -260,9 +427,14 @@ func (f *finder) session(r *reader) {
 	case sqllex.SetLocal:
 		f.add("set local/"+settingName(name), settingName(name), name.Span)
 	case sqllex.Deallocate:
-		if !sqllex.ContainsWord(f.src, "ALL") {
+		r.take()
+		r.skip("PREPARE")
+		if !r.is("ALL") {
 			f.add("statement/deallocate", "", span)
 		}
+	case sqllex.PrepareTransaction, sqllex.CommitPrepared, sqllex.RollbackPrepared:
+		name := statementFeature(f.info.Kind)
+		f.add(name, strings.ToUpper(strings.TrimPrefix(name, "statement/")), span)
 	case sqllex.RefreshMaterializedView, sqllex.SecurityLabel:
 		f.add(statementFeature(f.info.Kind), "", first(r, 2))
 	case sqllex.ImportForeignSchema:
@@ -294,8 +466,8 @@ func statementFeature(k sqllex.StatementKind) string {
 	return string(b)
 }
 
-// isolation notes the level of BEGIN or SET TRANSACTION.
-func (f *finder) isolation(r *reader) bool {
+// isolation notes the levels of BEGIN or SET TRANSACTION.
+func (f *finder) isolation(r *reader) {
 	for ; !r.done(); r.take() {
 		if !r.is("ISOLATION", "LEVEL") {
 			continue
@@ -310,15 +482,28 @@ func (f *finder) isolation(r *reader) bool {
 		}
 		text := strings.Join(level, " ")
 		f.add("isolation level/"+strings.ToLower(text), text, sqllex.Span{Start: r.at(0).Start, End: r.at(1 + words).End})
-		return true
 	}
-	return false
+}
+
+// chain notes COMMIT AND CHAIN and ROLLBACK AND CHAIN.
+func (f *finder) chain(r *reader) {
+	text := strings.ToUpper(r.take().Text(r.src))
+	if !r.skip("WORK") {
+		r.skip("TRANSACTION")
+	}
+	if start := r.i; r.skip("AND", "CHAIN") {
+		f.add("transaction/chain", text+" AND CHAIN", r.span(start))
+	}
 }
 
 func (f *finder) setTransaction(r *reader) {
 	span := first(r, 2)
-	if r.is("SET", "SESSION", "CHARACTERISTICS") {
-		f.add("set/session characteristics", "", first(r, 3))
+	switch {
+	case r.is("SET", "SESSION", "CHARACTERISTICS"):
+		f.add("set/session characteristics", "SESSION CHARACTERISTICS", first(r, 3))
+		return
+	case r.is("SET", "TRANSACTION", "SNAPSHOT"):
+		f.add("set/transaction", "TRANSACTION SNAPSHOT", span)
 		return
 	}
 	n := len(f.found)

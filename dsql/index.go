@@ -28,32 +28,40 @@ func (f *finder) createIndex(r *reader) {
 	}
 	start := r.at(0)
 	keys := r.group()
-	f.includedAndWhere(r)
+	included := f.indexOptions(r)
 	if !info.Concurrently && !info.Async {
 		f.add("create index/without async", "", first(r, 2)).fix = async
 	}
 	for _, k := range keys {
 		f.indexKey(k)
 	}
+	for _, column := range included {
+		if column.at(0).Kind == sqllex.Punct || column.at(1).IsPunct(column.src, "(") {
+			f.add("create index/expression in include", "", spanOf(column.at(0)))
+		}
+	}
 	if len(keys) > 0 {
 		f.count("key/columns", int64(len(keys)), spanOf(start))
 	}
 }
 
-// includedAndWhere notes the clauses behind the keys.
-func (f *finder) includedAndWhere(r *reader) {
-	for r.skipTo("INCLUDE", "WHERE") {
-		tok := r.take()
-		if tok.Is(r.src, "WHERE") {
+// indexOptions notes the clauses behind the keys and gives the columns of
+// INCLUDE.
+func (f *finder) indexOptions(r *reader) (included []*reader) {
+	for r.skipTo("INCLUDE", "WITH", "TABLESPACE", "WHERE") {
+		switch tok := r.take(); {
+		case tok.Is(r.src, "WHERE"):
 			f.add("create index/where", "", spanOf(tok))
-			return
-		}
-		for _, column := range r.group() {
-			if column.at(0).Kind == sqllex.Punct || column.at(1).IsPunct(column.src, "(") {
-				f.add("create index/expression in include", "", spanOf(column.at(0)))
-			}
+			return included
+		case tok.Is(r.src, "INCLUDE"):
+			included = r.group()
+		case tok.Is(r.src, "WITH"):
+			f.add("create index/with", "", spanOf(tok))
+		default:
+			f.add("create index/tablespace", "", spanOf(tok))
 		}
 	}
+	return included
 }
 
 // indexKey notes what is said of one key of an index.

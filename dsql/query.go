@@ -13,7 +13,13 @@ func (f *finder) data(r *reader) {
 	switch f.info.Kind {
 	case sqllex.CopyFrom, sqllex.CopyTo:
 		if !f.info.Stdio {
-			f.add("copy/file", "", span)
+			f.copyFile(r)
+		}
+		if r.at(1).IsPunct(r.src, "(") { // COPY (query) TO
+			r.take()
+			start := r.i + 1
+			r.skipGroup()
+			f.nested(r, start, r.i-1)
 		}
 		return
 	case sqllex.Insert:
@@ -23,6 +29,20 @@ func (f *finder) data(r *reader) {
 		return
 	}
 	f.query(r)
+}
+
+// copyFile notes what COPY reads from or writes to if it is not the client.
+func (f *finder) copyFile(r *reader) {
+	ahead := &reader{src: r.src, toks: r.toks}
+	if !ahead.skipTo("FROM", "TO") {
+		return
+	}
+	switch what := ahead.at(1); {
+	case what.Is(r.src, "PROGRAM"):
+		f.add("copy/program", "PROGRAM", spanOf(what))
+	case what.Kind == sqllex.String:
+		f.add("copy/file", "file", spanOf(what))
+	}
 }
 
 // callArguments notes a subquery among the arguments of CALL.
@@ -71,15 +91,15 @@ func (f *finder) query(r *reader) {
 		t := r.at(0)
 		switch nesting(r.src, t) {
 		case 1:
-			next := r.at(1)
+			next, prev := r.at(1), r.at(-1)
 			groups = append(groups, next.Is(r.src, "SELECT") || next.Is(r.src, "WITH") || next.Is(r.src, "VALUES") ||
-				next.Is(r.src, "TABLE") || next.IsPunct(r.src, "("))
+				next.Is(r.src, "TABLE") || next.IsPunct(r.src, "(") && !prev.Is(r.src, "SUBSTRING") && !prev.Is(r.src, "OVERLAY"))
 			continue
 		case -1:
 			groups = groups[:max(1, len(groups)-1)]
 			continue
 		}
-		if t.Kind != sqllex.Word || r.at(-1).IsPunct(r.src, ".") {
+		if !isIdent(t) || r.at(-1).IsPunct(r.src, ".") {
 			continue
 		}
 		switch {
@@ -119,7 +139,8 @@ func (f *finder) function(r *reader) {
 	start := r.i
 	prev := r.at(-1)
 	// A table or CTE may be called like a function and have a list of columns.
-	if prev.Is(r.src, "INTO") || prev.Is(r.src, "WITH") || prev.Is(r.src, "RECURSIVE") || prev.Is(r.src, "AS") {
+	if prev.Is(r.src, "INTO") || prev.Is(r.src, "WITH") || prev.Is(r.src, "RECURSIVE") || prev.Is(r.src, "AS") ||
+		prev.Is(r.src, "VIEW") || prev.Is(r.src, "EXISTS") && f.info.Kind == sqllex.CreateOther {
 		return
 	}
 	name := []string{sqllex.Ident(r.at(0).Text(r.src))}
@@ -139,8 +160,25 @@ func (f *finder) function(r *reader) {
 		return
 	}
 	f.add("function/"+last, last, sqllex.Span{Start: r.at(0).Start, End: r.at(args - 1).End})
-	if t := r.at(args + 1); last == "set_config" && t.Kind == sqllex.String && r.src[t.Start] == '\'' {
-		setting := strings.ToLower(strings.Trim(t.Text(r.src), "'"))
-		f.add("set/"+setting, setting, spanOf(t))
+	if last == "set_config" {
+		f.setConfig(r, args)
+	}
+}
+
+// setConfig notes the setting of set_config where it is written out.
+func (f *finder) setConfig(r *reader, open int) {
+	call := &reader{src: r.src, toks: r.toks, i: r.i + open}
+	args := call.group()
+	if len(args) == 0 || len(args[0].toks) != 1 {
+		return
+	}
+	if t := args[0].at(0); t.Kind == sqllex.String {
+		text := t.Text(r.src)
+		setting := strings.ToLower(strings.Trim(text[strings.IndexByte(text, '\''):], "'"))
+		what := "set/"
+		if len(args) == 3 && args[2].is("TRUE") {
+			what = "set local/"
+		}
+		f.add(what+setting, setting, spanOf(t))
 	}
 }

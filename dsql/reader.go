@@ -19,7 +19,8 @@ type feature struct {
 	fix []sqllex.Edit
 }
 
-// A reader reads tokens that matter: no space, comments or closing semicolons.
+// A reader reads tokens that matter: no space, no comments, and no semicolons
+// before or behind the statement.
 type reader struct {
 	src  string
 	toks []sqllex.Token
@@ -31,6 +32,10 @@ func newReader(src string) *reader {
 	for lx := sqllex.New(src); ; {
 		switch tok := lx.Next(); tok.Kind {
 		case sqllex.Space, sqllex.Comment:
+		case sqllex.Semicolon:
+			if len(r.toks) > 0 {
+				r.toks = append(r.toks, tok)
+			}
 		case sqllex.EOF, sqllex.Invalid:
 			for len(r.toks) > 0 && r.toks[len(r.toks)-1].Kind == sqllex.Semicolon {
 				r.toks = r.toks[:len(r.toks)-1]

@@ -4,26 +4,29 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aurora-migrate/aurora/internal/sqllex"
 )
 
 // A Change is one replacement in a statement's text.
 type Change struct {
-	Rule       string // the rule that asks for it; empty for [ForPostgreSQL]
+	Rule       string // the rule that asks for it
 	Start, End int    // the bytes of the original text that are replaced
 	Old, New   string
 }
 
-// String says what is replaced by what.
+// String says what is different, as it reads behind "sent": with "ASYNC"
+// instead of "CONCURRENTLY", without "USING btree".
 func (c Change) String() string {
+	was, is := strings.TrimSpace(c.Old), strings.TrimSpace(c.New)
 	switch {
-	case c.Old == "":
-		return fmt.Sprintf("insert %q", c.New)
-	case c.New == "":
-		return fmt.Sprintf("remove %q", c.Old)
+	case was == "":
+		return `with "` + is + `"`
+	case is == "":
+		return `without "` + was + `"`
 	}
-	return fmt.Sprintf("replace %q with %q", c.Old, c.New)
+	return `with "` + is + `" instead of "` + was + `"`
 }
 
 // Rewrite returns a statement in the words that Aurora DSQL takes, where that
@@ -44,20 +47,18 @@ func Rewrite(stmt string, p Profile) (text string, changes []Change, err error) 
 	return apply(stmt, edits)
 }
 
-// ForPostgreSQL returns a statement written for Aurora DSQL in the words that
-// PostgreSQL takes: CREATE INDEX ASYNC becomes CREATE INDEX CONCURRENTLY, and
-// ALTER TABLE ASYNC becomes ALTER TABLE. PostgreSQL itself would read "CREATE
-// INDEX async ON t (a)" as an index of that name; here it has none.
-func ForPostgreSQL(stmt string) (text string, changes []Change, err error) {
-	info := sqllex.Classify(stmt)
-	if !info.Async {
-		return stmt, nil, nil
+// NumericDefaults returns the edits that write out what Aurora DSQL makes of a
+// column of type numeric without precision, numeric(18,6), for a server to which
+// it means any number. They are in order.
+func NumericDefaults(stmt string) []sqllex.Edit {
+	var edits []sqllex.Edit
+	for _, f := range features(stmt) {
+		if f.name == numericFeature {
+			edits = append(edits, sqllex.Edit{Span: sqllex.Span{Start: f.span.End, End: f.span.End}, Text: "(18,6)"})
+		}
 	}
-	e := removal(stmt, info.Mode)
-	if info.Kind == sqllex.CreateIndex {
-		e = sqllex.Edit{Span: info.Mode, Text: "CONCURRENTLY"}
-	}
-	return apply(stmt, []ruledEdit{{"", e}})
+	slices.SortFunc(edits, func(a, b sqllex.Edit) int { return cmp.Compare(a.Span.Start, b.Span.Start) })
+	return edits
 }
 
 type ruledEdit struct {

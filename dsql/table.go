@@ -8,7 +8,7 @@ import (
 
 func (f *finder) createTable(r *reader) {
 	span := first(r, 2)
-	if f.info.Temporary {
+	if f.info.Temporary || f.info.Name.Schema == "pg_temp" {
 		f.add("create table/temp", "", first(r, 3))
 	}
 	if r.at(1).Is(r.src, "UNLOGGED") {
@@ -17,6 +17,7 @@ func (f *finder) createTable(r *reader) {
 	for !r.done() && r.at(0).Start < f.info.Name.Span.End {
 		r.take()
 	}
+	var parts []*reader
 	switch {
 	case r.is("OF"):
 		f.add("create table/of", "", spanOf(r.take()))
@@ -25,9 +26,10 @@ func (f *finder) createTable(r *reader) {
 	case r.is("PARTITION", "OF"):
 		f.add("create table/partition of", "", sqllex.Span{Start: r.at(0).Start, End: r.at(1).End})
 	default:
-		f.elements(r.group(), span)
+		parts = r.group()
 	}
 	f.tableOptions(r)
+	f.elements(parts, span)
 }
 
 // tableOptions notes the clauses behind the columns.
@@ -36,7 +38,7 @@ func (f *finder) tableOptions(r *reader) {
 		words := 2
 		switch {
 		case r.is("PARTITION", "BY"), r.is("ON", "COMMIT"):
-		case r.is("INHERITS"), r.is("TABLESPACE"), r.is("WITH") && r.at(1).IsPunct(r.src, "("):
+		case r.is("INHERITS"), r.is("TABLESPACE"), r.is("USING"), r.is("WITH") && r.at(1).IsPunct(r.src, "("):
 			words = 1
 		default:
 			r.skipGroup()
@@ -82,7 +84,7 @@ func (f *finder) elements(parts []*reader, span sqllex.Span) {
 // constraintWords begin a constraint of a column, or end a default before one.
 var constraintWords = []string{
 	"CONSTRAINT", "COLLATE", "NOT", "NULL", "DEFAULT", "CHECK", "UNIQUE", "PRIMARY", "REFERENCES",
-	"GENERATED", "DEFERRABLE", "INITIALLY", "STORAGE",
+	"GENERATED", "DEFERRABLE", "INITIALLY", "STORAGE", "COMPRESSION",
 }
 
 // columnConstraints reads what stands behind a column's type.
@@ -99,6 +101,9 @@ func (f *finder) columnConstraints(r *reader, t typeName) {
 			r.take()
 		case r.is("STORAGE"):
 			f.add("create table/storage", "", spanOf(tok))
+			r.take()
+		case r.is("COMPRESSION"):
+			f.add("create table/compression", "", spanOf(tok))
 			r.take()
 		case r.is("DEFAULT") && !r.at(-1).Is(r.src, "BY"):
 			r.take() // what follows is an expression, even if it is NULL

@@ -1,6 +1,7 @@
 package dsql
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/aurora-migrate/aurora/internal/sqllex"
@@ -13,8 +14,11 @@ type typeName struct {
 	known   bool
 	display string
 	array   bool
-	n       int64 // the first modifier, -1 for none
-	span    sqllex.Span
+	// modified says that something stands in parentheses behind it, and n is
+	// the first number there, or -1.
+	modified bool
+	n        int64
+	span     sqllex.Span
 }
 
 // typeDisplay gives the names of PostgreSQL's types that a word stands for.
@@ -28,27 +32,43 @@ var typeDisplay = map[string]string{
 	"json": "json", "jsonb": "jsonb", "varbit": "bit varying", "interval": "interval",
 	"money": "money", "xml": "xml", "inet": "inet", "cidr": "cidr", "macaddr": "macaddr", "macaddr8": "macaddr8",
 	"point": "point", "line": "line", "lseg": "lseg", "box": "box", "path": "path", "polygon": "polygon", "circle": "circle",
-	"tsvector": "tsvector", "tsquery": "tsquery", "pg_lsn": "pg_lsn",
+	"tsvector": "tsvector", "tsquery": "tsquery", "pg_lsn": "pg_lsn", "pg_snapshot": "pg_snapshot",
+	"txid_snapshot": "txid_snapshot", "aclitem": "aclitem", "gtsvector": "gtsvector", "jsonpath": "jsonpath", "refcursor": "refcursor", "name": "name", "oid": "oid",
+	"oidvector": "oidvector", "int2vector": "int2vector", "tid": "tid", "xid": "xid", "xid8": "xid8", "cid": "cid",
+	"regclass": "regclass", "regcollation": "regcollation", "regconfig": "regconfig", "regdictionary": "regdictionary",
+	"regnamespace": "regnamespace", "regoper": "regoper", "regoperator": "regoperator", "regproc": "regproc",
+	"regprocedure": "regprocedure", "regrole": "regrole", "regtype": "regtype",
 	"int4range": "int4range", "int8range": "int8range", "numrange": "numrange", "tsrange": "tsrange",
 	"tstzrange": "tstzrange", "daterange": "daterange",
+	"char": `"char"`, "bit": "bit", "time": "time", "timestamp": "timestamp",
 	"serial": "serial", "serial4": "serial4", "bigserial": "bigserial", "serial8": "serial8",
 	"smallserial": "smallserial", "serial2": "serial2",
 }
 
-// readType takes the name of a type. Quoted names and those of other schemas
-// are users' own and not known.
+// grammarTypes are words that are types only where they are not quoted.
+var grammarTypes = []string{"int", "integer", "smallint", "bigint", "real", "float", "boolean", "decimal", "dec"}
+
+// readType takes the name of a type. Those of schemas other than pg_catalog are
+// users' own and not known.
 func readType(r *reader) typeName {
 	start := r.i
 	t := typeName{n: -1}
-	if r.is("pg_catalog") && r.at(1).IsPunct(r.src, ".") {
+	qualified := isIdent(r.at(0)) && r.at(1).IsPunct(r.src, ".") && sqllex.Ident(r.at(0).Text(r.src)) == "pg_catalog"
+	if qualified {
 		r.i += 2
 	}
-	if r.at(0).Kind == sqllex.Word && !r.at(1).IsPunct(r.src, ".") {
-		t.display = typeWords(r)
-		t.known = t.display != ""
-	} else {
+	switch {
+	case r.at(1).IsPunct(r.src, "."):
 		r.name()
+	case r.at(0).Kind == sqllex.Word && !qualified:
+		t.display = typeWords(r)
+	case isIdent(r.at(0)):
+		// A quoted name is looked up in pg_catalog first, too.
+		if name := r.ident(); !slices.Contains(grammarTypes, name) && !(qualified && strings.Contains(name, "serial")) {
+			t.display = displayName(name)
+		}
 	}
+	t.known = t.display != ""
 	t.modifier(r)
 	switch t.display {
 	case "time", "timestamp":
@@ -91,7 +111,12 @@ func typeWords(r *reader) string {
 	case r.skip("TIMESTAMP"):
 		return "timestamp"
 	}
-	word := strings.ToLower(r.take().Text(r.src))
+	return displayName(strings.ToLower(r.take().Text(r.src)))
+}
+
+// displayName gives what PostgreSQL calls one of its types; it is empty for
+// other names.
+func displayName(word string) string {
 	if display, ok := typeDisplay[word]; ok {
 		return display
 	}
@@ -107,6 +132,7 @@ func (t *typeName) modifier(r *reader) {
 	if !r.isPunct("(") {
 		return
 	}
+	t.modified = true
 	if n, ok := number(r.src, r.at(1)); ok {
 		t.n = n
 	}
@@ -123,6 +149,9 @@ func (t *typeName) dimensions(r *reader) {
 	}
 }
 
+// numericFeature is refused by no rule: [NumericDefaults] is about it.
+const numericFeature = "type/numeric without precision"
+
 // columnType notes what a column's type is.
 func (f *finder) columnType(t typeName) {
 	switch {
@@ -138,6 +167,9 @@ func (f *finder) columnType(t typeName) {
 		return
 	}
 	f.add("type/"+t.display, t.display, t.span)
+	if t.display == "numeric" && !t.modified {
+		f.add(numericFeature, "", t.span)
+	}
 	if t.n >= 0 {
 		f.count("type modifier/"+t.display, t.n, t.span)
 	}

@@ -324,10 +324,14 @@ func classifyCopy(c *cursor, info *Info) {
 func classifyQuery(c *cursor, info *Info) {
 	info.Kind = Select
 	inWith, hasWith := c.is("WITH"), false
+	outer, opening := 0, true // parentheses around all of it, within which INTO may stand
 	var prev, beforePrev Token
 	for depth := 0; !c.atEnd(); {
 		tok := c.take()
 		depth += parens(c.src, tok)
+		if opening = opening && parens(c.src, tok) > 0; opening {
+			outer = depth
+		}
 		if tok.Kind == Word {
 			hasWith = hasWith || tok.Is(c.src, "WITH")
 			switch {
@@ -337,7 +341,7 @@ func classifyQuery(c *cursor, info *Info) {
 				}
 			case hasWith && depth > 0 && writes(c.src, tok) && inQueryPlace(c.src, beforePrev, prev):
 				info.WritesInWith = true
-			case depth == 0 && info.Kind == Select && tok.Is(c.src, "INTO") &&
+			case depth <= outer && info.Kind == Select && tok.Is(c.src, "INTO") &&
 				!prev.Is(c.src, "AS") && !prev.IsPunct(c.src, "."):
 				selectInto(c, info)
 			case tok.Is(c.src, "FOR"):

@@ -26,6 +26,7 @@ func TestClassifyKind(t *testing.T) {
 		{"CREATE TABLE t (a) WITH (fillfactor = 70) AS VALUES (1)", CreateTableAs, "t"},
 		{"SELECT 1 AS a INTO TEMP TABLE t FROM b", CreateTableAs, "t"},
 		{"WITH x AS (SELECT 1) SELECT * INTO y FROM x", CreateTableAs, "y"},
+		{"((SELECT 1 INTO y) UNION SELECT 2)", CreateTableAs, "y"},
 		{"CREATE OR REPLACE VIEW v AS SELECT 1", CreateOther, "v"},
 		{"CREATE SCHEMA AUTHORIZATION joe", CreateOther, "joe"},
 		{"CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"", CreateOther, `"uuid-ossp"`},
@@ -51,6 +52,7 @@ func TestClassifyKind(t *testing.T) {
 		{"VALUES (1)", Select, ""},
 		{"TABLE t", Select, ""},
 		{"SELECT t.into, a AS into FROM t", Select, ""},
+		{"((SELECT (SELECT a AS into) FROM (SELECT f(into) FROM t) s))", Select, ""},
 		{"WITH a AS (SELECT 1) SELECT 2", Select, ""},
 		{"WITH a AS (SELECT 1) (SELECT 2)", Select, ""},
 		{"WITH RECURSIVE insert(update) AS NOT MATERIALIZED (SELECT 1), delete AS (SELECT 2) SEARCH DEPTH FIRST BY a SET b TABLE a", Select, ""},
@@ -241,6 +243,9 @@ func TestClassifyAlterTable(t *testing.T) {
 		{"ALTER TABLE t OWNER TO o", "t", false, []Action{{Kind: OwnerTo, Name: "o"}}, ""},
 		{"ALTER TABLE t ATTACH PARTITION s.p DEFAULT", "t", false, []Action{{Kind: AttachPartition, Name: "p"}}, ""},
 		{"ALTER TABLE t DETACH PARTITION p CONCURRENTLY", "t", false, []Action{{Kind: DetachPartition, Name: "p", Concurrently: true}}, ""},
+		{"ALTER TABLE t ALTER a SET DEFAULT ARRAY[1, (2), 3], ALTER b SET DEFAULT (ARRAY['x', 'y'])[1], DROP c", "t", false, []Action{
+			{Kind: SetDefault, Name: "a"}, {Kind: SetDefault, Name: "b"}, {Kind: DropColumn, Name: "c"}},
+			"ALTER a SET DEFAULT ARRAY[1, (2), 3]|ALTER b SET DEFAULT (ARRAY['x', 'y'])[1]|DROP c"},
 		{"ALTER TABLE t ENABLE ROW LEVEL SECURITY, , )", "t", false, []Action{{}, {}, {}}, ""},
 	}
 	for _, tt := range tests {

@@ -136,6 +136,19 @@ func parens(src string, t Token) int {
 	return 0
 }
 
+// brackets gives 1 for an opening bracket, -1 for a closing one.
+func brackets(src string, t Token) int {
+	if t.Kind == Punct {
+		switch src[t.Start] {
+		case '[':
+			return 1
+		case ']':
+			return -1
+		}
+	}
+	return 0
+}
+
 // upper takes a word and gives it in upper case.
 func (c *cursor) upper() string { return strings.ToUpper(c.take().Text(c.src)) }
 

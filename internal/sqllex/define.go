@@ -324,7 +324,7 @@ func alterAction(c *cursor, a *Action) {
 func restOfAction(c *cursor, a *Action) {
 	for depth := 0; !c.atEnd() && (depth > 0 || !c.isPunct(",")); {
 		tok := c.take()
-		depth += parens(c.src, tok)
+		depth += parens(c.src, tok) + brackets(c.src, tok)
 		if a.Kind == AddConstraint && depth == 0 && tok.Is(c.src, "NOT") && c.is("VALID") {
 			a.NotValid = true
 		}
