@@ -163,6 +163,10 @@ func (a *attempt) stepError(i int, step Step, err error) error {
 	if s, ok := step.(Statement); ok {
 		e.Pos = s.Pos()
 	}
+	var told *StepError // a database may know the place better, and what to do
+	if errors.As(err, &told) && told.Err != nil {
+		e.Pos, e.Hint, e.Err = cmp.Or(told.Pos, e.Pos), told.Hint, told.Err
+	}
 	if !errors.Is(err, ErrOutcomeUnknown) {
 		a.mu.Lock()
 		a.rev.Begun = i

@@ -352,7 +352,7 @@ func (p *planner) item(m Migration) (Item, error) {
 		return it, nil
 	}
 	for i := range max(old.Done, len(old.Hashes)) {
-		if i >= len(steps) || i < len(old.Hashes) && StepHash(steps[i]) != old.Hashes[i] {
+		if i >= len(steps) || i < len(old.Hashes) && old.Hashes[i] != "" && StepHash(steps[i]) != old.Hashes[i] {
 			e := &ChangedError{Migration: m.ID(), Statement: i + 1}
 			if i < len(steps) {
 				if s, ok := steps[i].(Statement); ok {

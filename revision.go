@@ -57,9 +57,14 @@ type Revision struct {
 	Done  int `json:"done"`
 	Begun int `json:"begun,omitempty"`
 	// Hashes are those of the finished steps while the revision is unfinished.
+	// An empty one is that of a step which is to run again, whatever its text
+	// is then, although others behind it are finished.
 	Hashes []string `json:"hashes,omitempty"`
 	// Checkpoint is what the step at index Done saved of its own.
 	Checkpoint json.RawMessage `json:"checkpoint,omitempty"`
+	// Activity is what it is doing just now, for whoever watches: "waiting for
+	// the build of orders_idx". It is never stored.
+	Activity string `json:"-"`
 	// Error is the failure, ErrorStep the step's text and ErrorPos its place.
 	Error     string `json:"error,omitempty"`
 	ErrorStep string `json:"errorStep,omitempty"`

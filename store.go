@@ -76,6 +76,26 @@ type Streamer interface {
 	Stream(ctx context.Context, lease Lease, items []Item, report func(Revision)) error
 }
 
+// A Reviewer is a store that can tell, without running anything, how it would
+// send the statements of a migration, for dry runs.
+type Reviewer interface {
+	// Review returns what is worth saying of the statements of one direction,
+	// in their order: nothing for one that is sent as it stands, and several
+	// reviews for one that is refused for several reasons.
+	Review(m Migration, d Direction) []Review
+}
+
+// A Review is what is worth knowing of a statement before it runs.
+type Review struct {
+	Statement int // its index among the steps
+	// SQL is what is sent instead of the statement, empty where that is the
+	// statement itself, and Changes say what is different, each in a few words.
+	SQL     string
+	Changes []string
+	// Err is why the statement would be refused, usually a [*StepError].
+	Err error
+}
+
 // A Database runs single statements for a runner whose history is elsewhere.
 type Database interface {
 	// Exec runs a statement. The error wraps [ErrOutcomeUnknown] when the

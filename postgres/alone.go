@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/internal/pgstore"
 	"github.com/aurora-migrate/aurora/internal/sqllex"
 )
 
@@ -19,7 +20,7 @@ import (
 // one such step: its place is saved right before its COMMIT.
 type loner struct {
 	db     *DB
-	lease  *lease
+	lease  *pgstore.Lease
 	unit   *unit
 	rev    aurora.Revision
 	report func(aurora.Revision)
@@ -29,28 +30,28 @@ type loner struct {
 	before aurora.Revision
 }
 
-func (db *DB) runAlone(ctx context.Context, l *lease, u unit, report func(aurora.Revision)) error {
+func (db *DB) runAlone(ctx context.Context, l *pgstore.Lease, u unit, report func(aurora.Revision)) error {
 	a := &loner{db: db, lease: l, unit: &u, rev: u.item.Revision, report: report}
 	if a.rev.StartedAt.IsZero() {
 		a.rev.StartedAt = time.Now()
 	}
-	db.takeOutput()
+	db.store.TakeOutput()
 	if u.deallocates {
-		db.main.forget()
+		db.store.Main.SetPrepared(false)
 	}
-	if _, err := db.main.lend(ctx); err != nil {
+	if _, err := db.store.Main.Lend(ctx); err != nil {
 		return err
 	}
 	asItWas := false
-	defer func() { db.main.giveBack(asItWas) }()
+	defer func() { db.store.Main.GiveBack(asItWas) }()
 	err := a.run(ctx)
 	done := a.rev
 	if err == nil {
 		done.End(aurora.Completed, nil, time.Now())
-		done.Output, done.OutputDropped = db.takeOutput()
+		done.Output, done.OutputDropped = db.store.TakeOutput()
 		err = a.saveAnyway(ctx, done)
 	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), pgstore.Grace)
 	defer cancel()
 	if err == nil {
 		done.Output = "" // in the history; here it would only pile up
@@ -59,7 +60,7 @@ func (db *DB) runAlone(ctx context.Context, l *lease, u unit, report func(aurora
 		return nil
 	}
 	if a.open {
-		_, _ = db.main.run(clean, newQuery("ROLLBACK"))
+		_, _ = db.store.Main.Run(clean, pgstore.Apart(pgstore.NewQuery("ROLLBACK")))
 		a.rev = a.before
 	}
 	asItWas = a.restore(clean) == nil
@@ -67,12 +68,12 @@ func (db *DB) runAlone(ctx context.Context, l *lease, u unit, report func(aurora
 	if errors.As(err, &asked) {
 		return err
 	}
-	return db.fail(ctx, l, a.rev, err, report)
+	return db.store.Fail(ctx, l, a.rev, pgstore.AnyPlace, err, report)
 }
 
 // saveAnyway saves what has certainly happened, also after an interrupt.
 func (a *loner) saveAnyway(ctx context.Context, rev aurora.Revision) error {
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), pgstore.Grace)
 	defer cancel()
 	return a.lease.Save(clean, rev)
 }
@@ -84,7 +85,7 @@ func (a *loner) restore(ctx context.Context) error {
 	if len(qs) == 0 {
 		return nil
 	}
-	return first(a.db.main.run(ctx, qs...))
+	return pgstore.First(a.db.store.Main.Run(ctx, pgstore.Apart(qs...)))
 }
 
 func (a *loner) run(ctx context.Context) error {
@@ -130,13 +131,13 @@ func (a *loner) start(ctx context.Context) error {
 	if len(a.unit.checks) == 0 {
 		return nil
 	}
-	answers, err := a.db.main.run(ctx, a.unit.checks...)
+	answers, err := a.db.store.Main.Run(ctx, pgstore.Apart(a.unit.checks...))
 	if err != nil {
 		return err
 	}
 	for i, answer := range answers {
-		if answer.err != nil {
-			return a.unit.checkError(i, answer.err)
+		if answer.Err != nil {
+			return a.unit.checkError(i, answer.Err)
 		}
 	}
 	return nil
@@ -160,7 +161,7 @@ func (a *loner) replaySettings(ctx context.Context) error {
 		if !isSetting || inTransaction && info.Kind == sqllex.Reset {
 			continue
 		}
-		if err := first(a.db.main.run(ctx, statementQuery(s))); err != nil {
+		if err := pgstore.First(a.db.store.Main.Run(ctx, pgstore.Apart(a.unit.query(i)))); err != nil {
 			return a.unit.stepError(i, err)
 		}
 	}
@@ -178,13 +179,13 @@ func (a *loner) advance(i int) {
 func (a *loner) within(ctx context.Context, i int) error {
 	before := a.rev
 	a.advance(i)
-	answers, err := a.exchange(ctx, true,
-		newQuery("BEGIN"),
-		statementQuery(a.unit.statements[i]),
+	answers, err := a.exchange(ctx, pgstore.Together(
+		pgstore.NewQuery("BEGIN"),
+		a.unit.query(i),
 		// Whatever role the migration has taken on, history is ours to write.
-		newQuery("SET LOCAL SESSION AUTHORIZATION DEFAULT"),
-		a.db.saveQuery(a.lease.token, a.rev, false),
-		newQuery("COMMIT"))
+		pgstore.NewQuery("SET LOCAL SESSION AUTHORIZATION DEFAULT"),
+		a.db.store.SaveQuery(a.lease.Token(), a.rev, false),
+		pgstore.NewQuery("COMMIT")))
 	if err == nil {
 		err = a.blame(i, answers)
 	}
@@ -192,25 +193,25 @@ func (a *loner) within(ctx context.Context, i int) error {
 		return nil
 	}
 	a.rev = before
-	if a.db.main.inTransaction() {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	if a.db.store.Main.InTransaction() {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), pgstore.Grace)
 		defer cancel()
-		_, _ = a.db.main.run(clean, newQuery("ROLLBACK"))
+		_, _ = a.db.store.Main.Run(clean, pgstore.Apart(pgstore.NewQuery("ROLLBACK")))
 	}
 	return err
 }
 
-func (a *loner) blame(i int, answers []answer) error {
+func (a *loner) blame(i int, answers []pgstore.Answer) error {
 	for k, answer := range answers {
 		switch {
-		case answer.err == nil:
+		case answer.Err == nil:
 			continue
-		case isLeaseLost(answer.err):
+		case pgstore.IsLeaseLost(answer.Err):
 			return aurora.ErrLeaseLost
 		case k == 1, k == len(answers)-1: // the statement, or what it deferred to the COMMIT
-			return a.unit.stepError(i, answer.err)
+			return a.unit.stepError(i, answer.Err)
 		}
-		return fmt.Errorf("record %s: %w", a.unit.item.Migration.ID(), answer.err)
+		return fmt.Errorf("record %s: %w", a.unit.item.Migration.ID(), answer.Err)
 	}
 	return nil
 }
@@ -218,8 +219,8 @@ func (a *loner) blame(i int, answers []answer) error {
 // inOwnTransaction runs a statement of a transaction that the migration itself
 // began. The place is saved in it, right before its COMMIT.
 func (a *loner) inOwnTransaction(ctx context.Context, i int) (err error) {
-	s, kind := a.unit.statements[i], a.unit.infos[i].Kind
-	qs := []query{statementQuery(s)}
+	kind := a.unit.infos[i].Kind
+	qs := []pgstore.Query{a.unit.query(i)}
 	if !a.open {
 		a.before = a.rev
 		defer func() {
@@ -230,40 +231,27 @@ func (a *loner) inOwnTransaction(ctx context.Context, i int) (err error) {
 	}
 	a.advance(i)
 	if kind == sqllex.Commit {
-		q := a.db.saveQuery(a.lease.token, a.rev, false)
-		q.sql = a.db.sql.saveBare // it may be a snapshot that sees the lease as it was
-		qs = []query{newQuery("SET LOCAL SESSION AUTHORIZATION DEFAULT"), q, qs[0]}
+		q := a.db.store.SaveQuery(a.lease.Token(), a.rev, false)
+		q.SQL = a.db.store.SQL.SaveBare // it may be a snapshot that sees the lease as it was
+		qs = []pgstore.Query{pgstore.NewQuery("SET LOCAL SESSION AUTHORIZATION DEFAULT"), q, qs[0]}
 	}
-	answers, err := a.exchange(ctx, true, qs...)
+	answers, err := a.exchange(ctx, pgstore.Together(qs...))
 	if err != nil {
 		return err
 	}
 	for _, answer := range answers {
 		switch {
-		case isLeaseLost(answer.err):
+		case pgstore.IsLeaseLost(answer.Err):
 			return aurora.ErrLeaseLost
-		case answer.err != nil:
-			return a.unit.stepError(i, answer.err)
+		case answer.Err != nil:
+			return a.unit.stepError(i, answer.Err)
 		}
 	}
-	a.open = a.db.main.inTransaction()
+	a.open = a.db.store.Main.InTransaction()
 	if kind == sqllex.Rollback {
 		return a.saveAnyway(ctx, a.rev)
 	}
 	return nil
-}
-
-// forget says that the prepared statements may be gone.
-func (s *session) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.prepared = false
-}
-
-func (s *session) inTransaction() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.conn != nil && !s.conn.IsClosed() && s.conn.TxStatus() != 'I'
 }
 
 // apart announces statement i, then runs it by itself.
@@ -275,15 +263,15 @@ func (a *loner) apart(ctx context.Context, i int) error {
 	if err := a.dropLeftover(ctx, a.unit.infos[i]); err != nil {
 		return err
 	}
-	answers, err := a.exchange(ctx, false, statementQuery(a.unit.statements[i]))
+	answers, err := a.exchange(ctx, pgstore.Apart(a.unit.query(i)))
 	if err != nil {
 		return err
 	}
-	if err := answers[0].err; err != nil {
+	if err := answers[0].Err; err != nil {
 		a.rev.Begun = i
 		// A failed concurrent build leaves an invalid index, which the next
 		// attempt must not take for a finished one.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), pgstore.Grace)
 		defer cancel()
 		return errors.Join(a.unit.stepError(i, err), a.dropLeftover(clean, a.unit.infos[i]))
 	}
@@ -293,28 +281,27 @@ func (a *loner) apart(ctx context.Context, i int) error {
 
 // exchange sends queries on the statements' connection, and asks the server to
 // cancel when ctx ends.
-func (a *loner) exchange(ctx context.Context, together bool, qs ...query) ([]answer, error) {
-	a.db.main.mu.Lock()
-	conn := a.db.main.conn
-	a.db.main.mu.Unlock()
-	if conn == nil || conn.IsClosed() {
-		return nil, errConnection
+func (a *loner) exchange(ctx context.Context, groups [][]pgstore.Query) ([]pgstore.Answer, error) {
+	conn := a.db.store.Main.Conn()
+	if conn == nil {
+		return nil, pgstore.ErrConnection
 	}
-	stop := cancelOnDone(ctx, conn)
+	stop := pgstore.CancelOnDone(ctx, conn)
 	defer stop()
-	longer, cancel := outlive(ctx, grace)
+	longer, cancel := pgstore.Outlive(ctx, pgstore.Grace)
 	defer cancel()
-	return a.db.main.send(longer, !together, true, qs)
+	return a.db.store.Main.Run(longer, groups)
 }
 
 // Exec runs one statement by itself, for runners whose history is elsewhere.
 func (db *DB) Exec(ctx context.Context, s aurora.Statement) error {
-	answers, err := db.main.run(ctx, statementQuery(s))
+	s.SQL = pgstore.ForPostgreSQL(s.SQL).Text
+	answers, err := db.store.Main.Run(ctx, pgstore.Apart(pgstore.StatementQuery(s)))
 	if err != nil {
 		return fmt.Errorf("%w: %w", aurora.ErrOutcomeUnknown, err)
 	}
 	var pgErr *pgconn.PgError
-	if err := answers[0].err; errors.As(err, &pgErr) {
+	if err := answers[0].Err; errors.As(err, &pgErr) {
 		return err
 	}
 	return nil
@@ -323,13 +310,13 @@ func (db *DB) Exec(ctx context.Context, s aurora.Statement) error {
 // Check returns an error unless the check holds.
 func (db *DB) Check(ctx context.Context, c aurora.Check) error {
 	u := unit{item: aurora.Item{Migration: aurora.Migration{Checks: []aurora.Check{c}}}}
-	answers, err := db.main.run(ctx, checkQueries(c)...)
+	answers, err := db.store.Main.Run(ctx, pgstore.Apart(pgstore.CheckQueries(c)...))
 	if err != nil {
 		return err
 	}
 	for i, a := range answers {
-		if a.err != nil {
-			return u.checkError(i, a.err)
+		if a.Err != nil {
+			return u.checkError(i, a.Err)
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/internal/pgstore"
 	"github.com/aurora-migrate/aurora/internal/sqllex"
 )
 
@@ -43,7 +44,7 @@ func (a *loner) happened(ctx context.Context, i int) (bool, error) {
 	}
 	switch {
 	case found == happened:
-		a.db.log.Info("already done by an earlier run, as the catalog shows", "statement", a.unit.statements[i].Pos())
+		a.db.store.Log.Info("already done by an earlier run, as the catalog shows", "statement", a.unit.statements[i].Pos())
 		return true, nil
 	case found == missing, a.unit.item.Unsure == aurora.UnsureRerun:
 		return false, nil
@@ -138,8 +139,8 @@ func (a *loner) dropLeftover(ctx context.Context, info sqllex.Info) error {
 	if err := a.lease.Renew(ctx); err != nil {
 		return err
 	}
-	a.db.log.Warn("dropping the invalid index that a build which did not finish left behind", "index", name)
-	if err := first(a.db.main.run(ctx, newQuery("DROP INDEX CONCURRENTLY IF EXISTS "+name))); err != nil {
+	a.db.store.Log.Warn("dropping the invalid index that a build which did not finish left behind", "index", name)
+	if err := pgstore.First(a.db.store.Main.Run(ctx, pgstore.Apart(pgstore.NewQuery("DROP INDEX CONCURRENTLY IF EXISTS "+name)))); err != nil {
 		return fmt.Errorf("drop the invalid index %s: %w", name, err)
 	}
 	return nil
@@ -150,9 +151,9 @@ func (a *loner) ask(ctx context.Context, sql, name string, more ...string) ([][]
 	for _, m := range more {
 		args = append(args, m)
 	}
-	answers, err := a.db.main.run(ctx, newQuery(sql, args...))
-	if err := first(answers, err); err != nil {
+	answers, err := a.db.store.Main.Run(ctx, pgstore.Apart(pgstore.NewQuery(sql, args...)))
+	if err := pgstore.First(answers, err); err != nil {
 		return nil, fmt.Errorf("look for %s: %w", strings.Join(append([]string{name}, more...), " on "), err)
 	}
-	return answers[0].rows, nil
+	return answers[0].Rows, nil
 }

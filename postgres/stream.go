@@ -5,12 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/internal/pgstore"
 )
 
 // flushBytes and flightBytes bound what is sent before answers are read, so
@@ -21,19 +21,22 @@ const (
 	flightBytes = 4 << 20
 )
 
-// cancelEvery is how often an interrupted stream asks the server to cancel,
-// until it stops: a request that arrives between two statements has no effect.
-const cancelEvery = 50 * time.Millisecond
-
 // Stream runs items as the package comment describes.
 func (db *DB) Stream(ctx context.Context, l aurora.Lease, items []aurora.Item, report func(aurora.Revision)) error {
-	own, ok := l.(*lease)
-	if !ok || own.db != db {
+	own, ok := l.(*pgstore.Lease)
+	if !ok || !own.Of(db.store) {
 		return errors.New("stream: the lease is not this database's")
 	}
 	units, err := db.newUnits(items)
 	if err != nil {
-		return db.refuse(ctx, own, items, err, report)
+		return db.store.Refuse(ctx, own, items, err, report)
+	}
+	for _, u := range units {
+		for j, sent := range u.sent {
+			if sent.Change != "" {
+				db.store.Log.Debug("rewrote for PostgreSQL", "at", u.statements[j].Pos(), "from", u.statements[j].SQL, "to", sent.Text)
+			}
+		}
 	}
 	for len(units) > 0 {
 		if err := context.Cause(ctx); err != nil {
@@ -57,71 +60,10 @@ func (db *DB) Stream(ctx context.Context, l aurora.Lease, items []aurora.Item, r
 	return nil
 }
 
-// refuse records that a migration failed before anything ran.
-func (db *DB) refuse(ctx context.Context, l *lease, items []aurora.Item, err error, report func(aurora.Revision)) error {
-	var step *aurora.StepError
-	if !errors.As(err, &step) {
-		return err
-	}
-	for _, item := range items {
-		if item.Migration.Version == step.Version {
-			return db.fail(ctx, l, item.Revision, err, report)
-		}
-	}
-	return err
-}
-
-// fail stores the revision of a migration that did not complete, unless it
-// was the lease or the connection that failed.
-func (db *DB) fail(ctx context.Context, l *lease, rev aurora.Revision, err error, report func(aurora.Revision)) error {
-	state := aurora.Failed
-	switch {
-	case errors.Is(err, aurora.ErrLeaseLost), errors.Is(context.Cause(ctx), aurora.ErrLeaseLost):
-		return err
-	case errors.Is(context.Cause(ctx), aurora.ErrPaused):
-		state = aurora.Paused
-	case ctx.Err() != nil:
-		state = aurora.Interrupted
-	}
-	now := time.Now()
-	if rev.StartedAt.IsZero() {
-		rev.StartedAt = now
-	}
-	rev.End(state, err, now)
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		if pgErr.Detail != "" {
-			rev.Error += "\nDETAIL: " + pgErr.Detail
-		}
-		if pgErr.Hint != "" {
-			rev.Error += "\nHINT: " + pgErr.Hint
-		}
-	}
-	rev.Output, rev.OutputDropped = db.takeOutput()
-	report(rev)
-	if errors.Is(err, errConnection) {
-		return err
-	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	// A completed revision is never overwritten: what the database says it did,
-	// it did.
-	q := db.saveQuery(l.token, rev, false)
-	q.sql = db.sql.saveFailure
-	serr := first(db.history(clean, false, q))
-	if isLeaseLost(serr) {
-		serr = aurora.ErrLeaseLost
-	}
-	if serr != nil {
-		return errors.Join(err, fmt.Errorf("record the failure of %s: %w", rev.ID(), serr))
-	}
-	return err
-}
-
 // A stream is a run of transactional units through one pipeline.
 type stream struct {
 	db       *DB
-	lease    *lease
+	lease    *pgstore.Lease
 	units    []unit
 	together bool // one transaction for all of them
 	report   func(aurora.Revision)
@@ -142,23 +84,23 @@ type stream struct {
 }
 
 func (s *stream) run(ctx context.Context) (err error) {
-	main := &s.db.main
-	if s.conn, err = main.lend(ctx); err != nil {
+	main := &s.db.store.Main
+	if s.conn, err = main.Lend(ctx); err != nil {
 		return err
 	}
-	s.db.takeOutput()
+	s.db.store.TakeOutput()
 	// The context must not close the connection at once: answers tell what
 	// happened.
-	longer, cancel := outlive(ctx, grace)
+	longer, cancel := pgstore.Outlive(ctx, pgstore.Grace)
 	defer cancel()
 	s.pl = s.conn.StartPipeline(longer)
-	stop := cancelOnDone(ctx, s.conn)
+	stop := pgstore.CancelOnDone(ctx, s.conn)
 	finished := false
 	defer func() {
 		if !finished { // a report has panicked
 			stop()
-			_ = main.broken(s.pl, errors.New("the stream was left"))
-			main.giveBack(false)
+			_ = main.Broken(s.pl, errors.New("the stream was left"))
+			main.GiveBack(false)
 		}
 	}()
 	s.prepare()
@@ -166,29 +108,29 @@ func (s *stream) run(ctx context.Context) (err error) {
 	stop()
 	err = s.settle(ctx, err)
 	finished = true
-	main.giveBack(true)
+	main.GiveBack(true)
 	s.saveOutput(ctx)
 	if err == nil || s.read == len(s.units) {
 		return err
 	}
 	failed := max(s.read, s.blamed)
-	return s.db.fail(ctx, s.lease, s.units[failed].item.Revision, err, s.report)
+	return s.db.store.Fail(ctx, s.lease, s.units[failed].item.Revision, pgstore.AnyPlace, err, s.report)
 }
 
 // settle ends the pipeline and leaves a connection that can be used, or none.
 func (s *stream) settle(ctx context.Context, err error) error {
-	main := &s.db.main
+	main := &s.db.store.Main
 	switch {
 	case err == nil:
 		return s.pl.Close()
-	case errors.Is(err, errConnection):
-		err = main.broken(s.pl, err)
+	case errors.Is(err, pgstore.ErrConnection):
+		err = main.Broken(s.pl, err)
 	default:
 		if derr := s.drain(); derr != nil {
-			err = errors.Join(err, main.broken(s.pl, derr))
+			err = errors.Join(err, main.Broken(s.pl, derr))
 		}
 	}
-	if errors.Is(err, errConnection) {
+	if errors.Is(err, pgstore.ErrConnection) {
 		if s.lookAgain(ctx); s.read == len(s.units) {
 			return nil
 		}
@@ -210,17 +152,18 @@ const (
 func (s *stream) prepare() {
 	for _, u := range s.units {
 		if u.deallocates {
-			s.unnamed, s.db.main.prepared = true, false
+			s.unnamed = true
+			s.db.store.Main.SetPrepared(false)
 			return
 		}
 	}
-	if s.db.main.prepared {
+	if s.db.store.Main.Prepared() {
 		return
 	}
 	s.db.names = "aurora_" + rand.Text() + "_"
-	s.pl.SendPrepare(s.db.names+guardName, s.db.sql.guard, nil)
-	s.pl.SendPrepare(s.db.names+afterName, s.db.sql.after, nil)
-	s.pl.SendPrepare(s.db.names+saveName, s.db.sql.saveNow, nil)
+	s.pl.SendPrepare(s.db.names+guardName, s.db.store.SQL.Guard, nil)
+	s.pl.SendPrepare(s.db.names+afterName, s.db.store.SQL.After, nil)
+	s.pl.SendPrepare(s.db.names+saveName, s.db.store.SQL.SaveNow, nil)
 	s.pl.SendPipelineSync()
 	s.preparing = true
 }
@@ -235,7 +178,7 @@ func (s *stream) prepared() error {
 	for failed == nil {
 		res, err := s.pl.GetResults()
 		if _, ok := res.(*pgconn.PipelineSync); ok {
-			s.db.main.prepared = true
+			s.db.store.Main.SetPrepared(true)
 			return nil
 		}
 		failed = err
@@ -256,7 +199,7 @@ func (s *stream) exchange(ctx context.Context) error {
 		}
 		unflushed = 0
 		if err := s.pl.Flush(); err != nil {
-			return fmt.Errorf("%w: %w", errConnection, err)
+			return fmt.Errorf("%w: %w", pgstore.ErrConnection, err)
 		}
 		for !s.together && s.flight > flightBytes && s.read < s.sent {
 			if err := s.readUnit(ctx); err != nil {
@@ -270,7 +213,7 @@ func (s *stream) exchange(ctx context.Context) error {
 		s.pl.SendPipelineSync()
 	}
 	if err := s.pl.Flush(); err != nil {
-		return fmt.Errorf("%w: %w", errConnection, err)
+		return fmt.Errorf("%w: %w", pgstore.ErrConnection, err)
 	}
 	for s.read < s.sent {
 		if err := s.readUnit(ctx); err != nil {
@@ -285,7 +228,8 @@ func (s *stream) exchange(ctx context.Context) error {
 
 // A part is one message of a unit, and what it is about.
 type part struct {
-	query
+	pgstore.Query
+	name  string // of the prepared statement that is sent instead of the text
 	role  role
 	index int // of the check or statement
 }
@@ -307,24 +251,27 @@ const (
 func (s *stream) parts(i int) []part {
 	u := &s.units[i]
 	ps := make([]part, 0, len(u.statements)+len(u.checks)+8)
-	add := func(r role, index int, q query) { ps = append(ps, part{q, r, index}) }
+	add := func(r role, index int, q pgstore.Query) { ps = append(ps, part{Query: q, role: r, index: index}) }
+	prepared := func(name string) { ps[len(ps)-1].name = name }
 	if !s.together || i == 0 {
-		add(begin, 0, newQuery("BEGIN"))
+		add(begin, 0, pgstore.NewQuery("BEGIN"))
 	}
-	for j, st := range u.statements[:u.lead] {
-		add(statement, j, statementQuery(st))
+	for j := range u.lead {
+		add(statement, j, u.query(j))
 	}
 	if i == 0 || s.together {
-		add(guard, 0, newQuery(s.db.sql.guard, s.db.project, s.lease.token).as(guardName))
+		add(guard, 0, pgstore.NewQuery(s.db.store.SQL.Guard, s.db.store.Project, s.lease.Token()))
+		prepared(guardName)
 	} else {
 		before := s.units[i-1].item.Revision
-		add(guard, 0, newQuery(s.db.sql.after, s.db.project, s.lease.token, before.ExecutionID, before.Version).as(afterName))
+		add(guard, 0, pgstore.NewQuery(s.db.store.SQL.After, s.db.store.Project, s.lease.Token(), before.ExecutionID, before.Version))
+		prepared(afterName)
 	}
 	for k, q := range u.checks {
 		add(checks, k, q)
 	}
-	for j, st := range u.statements[u.lead:] {
-		add(statement, u.lead+j, statementQuery(st))
+	for j := u.lead; j < len(u.statements); j++ {
+		add(statement, j, u.query(j))
 	}
 	for _, q := range s.db.resetQueries(u) {
 		add(reset, 0, q)
@@ -332,23 +279,17 @@ func (s *stream) parts(i int) []part {
 	rev := u.item.Revision
 	rev.End(aurora.Completed, nil, time.Time{})
 	rev.StartedAt = time.Time{}
-	if q := s.db.saveQuery(s.lease.token, rev, true); u.lead > 0 || s.db.snapshots() {
-		q.sql = s.db.sql.saveBareNow
+	if q := s.db.store.SaveQuery(s.lease.Token(), rev, true); u.lead > 0 || s.db.store.Snapshots() {
+		q.SQL = s.db.store.SQL.SaveBareNow
 		add(save, 0, q)
 	} else {
-		add(save, 0, q.as(saveName))
+		add(save, 0, q)
+		prepared(saveName)
 	}
 	if !s.together || i == len(s.units)-1 {
-		add(commit, 0, newQuery("COMMIT"))
+		add(commit, 0, pgstore.NewQuery("COMMIT"))
 	}
 	return ps
-}
-
-// snapshots reports that the URL asks for transactions that see the database
-// as it was when they began.
-func (db *DB) snapshots() bool {
-	return db.conn.RuntimeParams["default_transaction_isolation"] != "" ||
-		strings.Contains(db.conn.RuntimeParams["options"], "default_transaction_isolation")
 }
 
 // send puts one unit into the pipeline and returns its size in bytes.
@@ -356,13 +297,13 @@ func (s *stream) send(i int) int {
 	size := 0
 	for _, q := range s.parts(i) {
 		if q.name != "" && !s.unnamed {
-			s.pl.SendQueryPrepared(s.db.names+q.name, q.args, nil, nil)
+			s.pl.SendQueryPrepared(s.db.names+q.name, q.Args, nil, nil)
 			size += 64
 		} else {
-			s.pl.SendQueryParams(q.sql, q.args, nil, nil, nil)
-			size += len(q.sql) + 64
+			s.pl.SendQueryParams(q.SQL, q.Args, nil, nil, nil)
+			size += len(q.SQL) + 64
 		}
-		for _, a := range q.args {
+		for _, a := range q.Args {
 			size += len(a)
 		}
 	}
@@ -386,13 +327,13 @@ func (s *stream) readUnit(ctx context.Context) error {
 	}
 	rev := u.item.Revision
 	for _, p := range s.parts(i) {
-		a := readAnswer(s.pl, p.discard)
-		if a.err != nil {
-			return s.blame(u, p, a.err)
+		a := pgstore.ReadAnswer(s.pl, p.Discard)
+		if a.Err != nil {
+			return s.blame(u, p, a.Err)
 		}
-		if p.role == save && len(a.rows) == 1 {
-			rev.End(aurora.Completed, nil, micros(a.rows[0][1]))
-			rev.StartedAt = micros(a.rows[0][0])
+		if p.role == save && len(a.Rows) == 1 {
+			rev.End(aurora.Completed, nil, pgstore.Micros(a.Rows[0][1]))
+			rev.StartedAt = pgstore.Micros(a.Rows[0][0])
 		}
 	}
 	s.flight -= s.sizes[i]
@@ -401,11 +342,11 @@ func (s *stream) readUnit(ctx context.Context) error {
 	if s.together && i < len(s.units)-1 {
 		return nil
 	}
-	if err := readSync(s.pl); err != nil {
+	if err := pgstore.ReadSync(s.pl); err != nil {
 		s.read -= len(s.done)
 		return s.blame(u, part{role: commit}, err)
 	}
-	if text, dropped := s.db.takeOutput(); text != "" {
+	if text, dropped := s.db.store.TakeOutput(); text != "" {
 		last := &s.done[len(s.done)-1]
 		last.Output, last.OutputDropped = text, dropped
 		s.output = append(s.output, *last)
@@ -427,8 +368,8 @@ func (s *stream) blame(u *unit, p part, err error) error {
 		s.read, s.blamed = 0, len(s.units)-1
 	}
 	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) || isFatal(pgErr) {
-		return fmt.Errorf("%w while %s ran: %w", errConnection, u.item.Migration.ID(), err)
+	if !errors.As(err, &pgErr) || pgstore.IsFatal(pgErr) {
+		return fmt.Errorf("%w while %s ran: %w", pgstore.ErrConnection, u.item.Migration.ID(), err)
 	}
 	switch p.role {
 	case guard:
@@ -443,16 +384,11 @@ func (s *stream) blame(u *unit, p part, err error) error {
 	case commit:
 		return u.stepError(-1, pgErr)
 	case save:
-		if isLeaseLost(err) {
+		if pgstore.IsLeaseLost(err) {
 			return aurora.ErrLeaseLost
 		}
 	}
 	return fmt.Errorf("record %s: %w", u.item.Migration.ID(), err)
-}
-
-// isFatal reports that the server ended the connection with this error.
-func isFatal(err *pgconn.PgError) bool {
-	return err.Severity == "FATAL" || err.Severity == "PANIC" || err.SeverityUnlocalized == "FATAL" || err.SeverityUnlocalized == "PANIC"
 }
 
 // drain reads what the server still answers after a failure, and leaves the
@@ -465,14 +401,14 @@ func (s *stream) drain() error {
 		res, err := s.pl.GetResults()
 		var pgErr *pgconn.PgError
 		switch {
-		case errors.As(err, &pgErr) && !isFatal(pgErr):
+		case errors.As(err, &pgErr) && !pgstore.IsFatal(pgErr):
 		case err != nil:
 			return err
 		case res == nil:
 			if err := s.pl.Close(); err != nil || s.conn.TxStatus() == 'I' {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), grace)
+			ctx, cancel := context.WithTimeout(context.Background(), pgstore.Grace)
 			defer cancel()
 			return s.conn.Exec(ctx, "ROLLBACK").Close()
 		}
@@ -494,7 +430,7 @@ func (s *stream) lookAgain(ctx context.Context) {
 	var rows [][][]byte
 	for {
 		var err error
-		rows, err = s.db.read(clean, newQuery(s.db.sql.committed, s.db.project, s.units[0].item.Revision.ExecutionID))
+		rows, err = s.db.store.Read(clean, pgstore.NewQuery(s.db.store.SQL.Committed, s.db.store.Project, s.units[0].item.Revision.ExecutionID))
 		if err == nil {
 			break
 		}
@@ -504,7 +440,7 @@ func (s *stream) lookAgain(ctx context.Context) {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	revisions, err := scanAll(rows)
+	revisions, err := pgstore.Scan(rows)
 	if err != nil {
 		return
 	}
@@ -528,47 +464,20 @@ func (s *stream) lookAgain(ctx context.Context) {
 // saveOutput stores what the server said during migrations that are already
 // recorded. Losing it fails nothing.
 func (s *stream) saveOutput(ctx context.Context) {
-	var qs []query
+	var qs []pgstore.Query
 	for _, r := range s.output {
-		if s.db.main.foreignEncoding.Load() {
-			r.Output = ascii(r.Output)
+		if s.db.store.Main.ForeignEncoding() {
+			r.Output = pgstore.ASCII(r.Output)
 		}
-		qs = append(qs, newQuery(s.db.sql.output, s.db.project, s.lease.token, r.ExecutionID, r.Version, r.Output, r.OutputDropped))
+		qs = append(qs, pgstore.NewQuery(s.db.store.SQL.Output, s.db.store.Project, s.lease.Token(), r.ExecutionID, r.Version, r.Output, r.OutputDropped))
 	}
 	s.output, s.outputSize = nil, 0
 	if len(qs) == 0 {
 		return
 	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), pgstore.Grace)
 	defer cancel()
-	if err := first(s.db.history(clean, false, qs...)); err != nil {
-		s.db.log.Warn("could not record the server's notices", "err", err)
+	if err := pgstore.First(s.db.store.History(clean, pgstore.Together(qs...))); err != nil {
+		s.db.store.Log.Warn("could not record the server's notices", "err", err)
 	}
-}
-
-// cancelOnDone asks the server to cancel from the moment ctx ends until stop.
-func cancelOnDone(ctx context.Context, conn *pgconn.PgConn) (stop func()) {
-	done := make(chan struct{})
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		select {
-		case <-done:
-			return
-		case <-ctx.Done():
-		}
-		tick := time.NewTicker(cancelEvery)
-		defer tick.Stop()
-		for {
-			asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			_ = conn.CancelRequest(asking) // asked again until the stream ends
-			cancel()
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	return func() { close(done); <-stopped }
 }

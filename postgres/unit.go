@@ -3,12 +3,13 @@ package postgres
 import (
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/internal/pgstore"
 	"github.com/aurora-migrate/aurora/internal/sqllex"
 )
 
@@ -16,7 +17,8 @@ import (
 type unit struct {
 	item       aurora.Item
 	statements []aurora.Statement
-	infos      []sqllex.Info
+	sent       []pgstore.Spelling // the statements as PostgreSQL takes them
+	infos      []sqllex.Info      // of what is sent
 	// alone: statement by statement, also what goes on with such an attempt.
 	alone bool
 	// resets: the session's settings may have been changed.
@@ -28,7 +30,7 @@ type unit struct {
 	lead int
 	// deallocates: prepared statements may be gone.
 	deallocates bool
-	checks      []query
+	checks      []pgstore.Query
 }
 
 // newUnits looks at everything that is to run before anything does.
@@ -41,7 +43,9 @@ func (db *DB) newUnits(items []aurora.Item) ([]unit, error) {
 		}
 		u := unit{item: item, statements: statements, infos: make([]sqllex.Info, len(statements)), alone: item.TxMode == aurora.TxNone || item.Resumes}
 		for j, s := range statements {
-			u.infos[j] = sqllex.Classify(s.SQL)
+			sent := pgstore.ForPostgreSQL(s.SQL)
+			u.sent = append(u.sent, sent)
+			u.infos[j] = sqllex.Classify(sent.Text)
 			u.resets = u.resets || changesSettings(s.SQL, u.infos[j])
 			u.temporary = u.temporary || strings.Contains(strings.ToLower(s.SQL), "temp")
 			if u.infos[j].Kind == sqllex.SetTransaction && u.lead == j {
@@ -54,7 +58,7 @@ func (db *DB) newUnits(items []aurora.Item) ([]unit, error) {
 		}
 		if item.Direction == aurora.Up {
 			for _, c := range item.Migration.Checks {
-				u.checks = append(u.checks, checkQueries(c)...)
+				u.checks = append(u.checks, pgstore.CheckQueries(c)...)
 			}
 		}
 		units[i] = u
@@ -96,7 +100,7 @@ func (db *DB) chooseMode(u *unit) error {
 	for j, info := range u.infos {
 		if !u.alone && info.CannotRunInTransaction() {
 			u.alone = true
-			db.log.Debug("runs statement by statement, because one of them cannot run in a transaction",
+			db.store.Log.Debug("runs statement by statement, because one of them cannot run in a transaction",
 				"migration", u.item.Migration.ID(), "statement", u.statements[j].Pos())
 		}
 	}
@@ -137,150 +141,68 @@ func firstWord(sql string) string {
 	return strings.TrimSuffix(word, ";")
 }
 
-// checkQueries turns a check into queries that fail on the server unless it
-// holds, so that nobody has to look at the answer before going on.
-func checkQueries(c aurora.Check) []query {
-	holds := make([]string, len(c.Statements))
-	for i, s := range c.Statements {
-		// The line end closes a comment at the end of the statement.
-		holds[i] = "(" + s.SQL + "\n) IS TRUE"
+// resetQueries bring the session back to where every migration starts.
+func (db *DB) resetQueries(u *unit) []pgstore.Query {
+	var qs []pgstore.Query
+	if u.resets {
+		qs = append(qs, pgstore.NewQuery("RESET SESSION AUTHORIZATION"), pgstore.NewQuery("RESET ALL"), db.store.Settings())
 	}
-	if c.OneOf && len(holds) > 0 {
-		holds = []string{strings.Join(holds, " OR ")}
-	}
-	qs := make([]query, len(holds))
-	for i, h := range holds {
-		qs[i] = newQuery("SELECT 1 / (CASE WHEN " + h + " THEN 1 ELSE 0 END)")
+	if u.temporary {
+		qs = append(qs, pgstore.NewQuery("DISCARD TEMP"))
 	}
 	return qs
 }
 
-// checkError says which check failed, and how.
-func (u *unit) checkError(i int, err error) error {
-	for _, c := range u.item.Migration.Checks {
-		n := len(c.Statements)
-		if c.OneOf {
-			n = min(n, 1)
-		}
-		if i >= n {
-			i -= n
-			continue
-		}
-		s := c.Statements[i]
-		e := &aurora.StepError{
-			Migration: u.item.Migration.ID(), Version: u.item.Migration.Version, Step: s.SQL, Pos: s.Pos(),
-			Hint: "nothing of the migration ran",
-			Err:  aurora.ErrCheckFailed,
-		}
-		if !hasCode(err, "22012") {
-			e.Err = fmt.Errorf("%w: %w", aurora.ErrCheckFailed, err)
-		}
-		return e
-	}
-	return err
+// query sends statement j.
+func (u *unit) query(j int) pgstore.Query {
+	return pgstore.Query{SQL: u.sent[j].Text, Discard: true}
 }
 
 // stepError puts the server's answer beside the statement it is about.
 func (u *unit) stepError(j int, err error) error {
-	e := &aurora.StepError{Migration: u.item.Migration.ID(), Version: u.item.Migration.Version, Index: j, Err: err}
 	if j < 0 {
-		e.Pos = u.item.Migration.Source
-		return e
+		return pgstore.StepError(u.item.Migration, j, aurora.Statement{}, err)
 	}
-	s := u.statements[j]
-	e.Step, e.Pos = s.SQL, s.Pos()
-	pgErr, ok := err.(*pgconn.PgError)
-	if !ok {
-		return e
+	if pgErr, ok := err.(*pgconn.PgError); ok && pgErr.Position > 0 {
+		at := *pgErr
+		at.Position = u.sent[j].Position(pgErr.Position)
+		err = &at
 	}
-	// The server quotes values, which may be megabytes.
-	brief := *pgErr
-	brief.Message, brief.Detail = cut(pgErr.Message), cut(pgErr.Detail)
-	e.Err = &brief
-	if pgErr.Position > 0 && s.File != "" {
-		line, col := position(s.SQL, int(pgErr.Position))
-		e.Pos = s.File + ":" + strconv.Itoa(s.Line+line) + ":" + strconv.Itoa(col)
-	}
-	switch pgErr.Code {
-	case "42P07", "42701", "42710", "42723", "42P06":
-		e.Hint = "if the database had this before its first apply, that apply has to say where it stood: --baseline VERSION (later it has no effect)"
-	case "55P04":
-		e.Hint = "a new enum value cannot be used in the transaction that adds it: use it in the next migration"
-	}
-	return e
+	return pgstore.StepError(u.item.Migration, j, u.statements[j], err)
 }
 
-// cut shortens what is too long to be read.
-func cut(s string) string {
-	const limit = 4 << 10
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + fmt.Sprintf(" … (%d bytes)", len(s))
+func (u *unit) checkError(i int, err error) error {
+	return pgstore.CheckError(u.item.Migration, i, err)
 }
 
-// position turns PostgreSQL's position, in characters from 1, into lines
-// below the first and a column from 1.
-func position(sql string, pos int) (line, col int) {
-	col = 1
-	for _, r := range sql {
-		if pos--; pos <= 0 {
-			break
-		}
-		if r == '\n' {
-			line, col = line+1, 1
-		} else {
-			col++
-		}
-	}
-	return line, col
-}
-
-// settings are what a run needs of the session, whatever the server's or the
-// role's defaults are: no time limit that cuts a migration short, and word of
-// a dead client within seconds, half a minute if its machine is gone. What the
-// URL itself sets is left alone.
-func (db *DB) settings() query {
-	major := db.main.major.Load()
-	calls := []string{
-		"set_config('standard_conforming_strings', 'on', false)", // as the lexer reads them
-		"set_config('application_name', '" + strings.ReplaceAll(db.mark, "'", "''") + "', false)",
-	}
-	all := [][2]string{
-		{"default_transaction_isolation", "read committed"},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"tcp_keepalives_idle", "10"},
-		{"tcp_keepalives_interval", "5"},
-		{"tcp_keepalives_count", "3"},
-	}
-	if major >= 14 {
-		all = append(all, [2]string{"idle_session_timeout", "0"})
-	}
-	if major >= 14 {
-		// Servers on systems that cannot tell refuse the setting.
-		calls = append(calls, "CASE WHEN version() LIKE '%linux%' THEN set_config('client_connection_check_interval', '2s', false) END")
-	}
-	if major >= 17 {
-		all = append(all, [2]string{"transaction_timeout", "0"})
-	}
-	for _, s := range all {
-		if _, ok := db.conn.RuntimeParams[s[0]]; ok || strings.Contains(db.conn.RuntimeParams["options"], s[0]) {
+// Review returns what is sent instead of statements that are written for
+// Aurora DSQL, and which would be refused before anything runs.
+func (db *DB) Review(m aurora.Migration, d aurora.Direction) []aurora.Review {
+	var reviews []aurora.Review
+	for i, step := range m.Steps(d) {
+		s, ok := step.(aurora.Statement)
+		if !ok {
 			continue
 		}
-		calls = append(calls, "set_config('"+s[0]+"', '"+s[1]+"', false)")
+		if sent := pgstore.ForPostgreSQL(s.SQL); sent.Change != "" {
+			reviews = append(reviews, aurora.Review{Statement: i, SQL: sent.Text, Changes: []string{sent.Change}})
+		}
 	}
-	return newQuery("SELECT " + strings.Join(calls, ", "))
-}
-
-// resetQueries bring the session back to where every migration starts.
-func (db *DB) resetQueries(u *unit) []query {
-	var qs []query
-	if u.resets {
-		qs = append(qs, newQuery("RESET SESSION AUTHORIZATION"), newQuery("RESET ALL"), db.settings())
+	if _, ok := m.Statements(d); !ok {
+		return reviews
 	}
-	if u.temporary {
-		qs = append(qs, newQuery("DISCARD TEMP"))
+	_, err := db.newUnits([]aurora.Item{{Migration: m, Direction: d, TxMode: m.TxMode}})
+	var refused *aurora.StepError
+	if !errors.As(err, &refused) || len(m.Steps(d)) == 0 {
+		return reviews
 	}
-	return qs
+	for i := range reviews {
+		if reviews[i].Statement == refused.Index {
+			reviews[i].Err = refused
+			return reviews
+		}
+	}
+	reviews = append(reviews, aurora.Review{Statement: refused.Index, Err: refused})
+	slices.SortFunc(reviews, func(a, b aurora.Review) int { return a.Statement - b.Statement })
+	return reviews
 }

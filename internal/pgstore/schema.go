@@ -1,18 +1,19 @@
-package postgres
+package pgstore
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
+	"strconv"
 	"strings"
-	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// queries are the statements of the history, with the schema's name filled in.
-type queries struct {
+// The history's tables.
+const (
+	leasesTable    = "aurora_leases"
+	revisionsTable = "aurora_revisions"
+)
+
+// SQL are the statements of the history, with the schema's name filled in. Those
+// that are exported are for streams; $1 is the project and $2 the token.
+type SQL struct {
 	bootstrap         []string // without the schema itself
 	createSchema      string
 	latest, revisions string
@@ -21,13 +22,16 @@ type queries struct {
 	acquire, lease    string
 	renew, release    string
 	breakLease        string
-	guard, after      string
-	save, saveNow     string
-	saveFailure       string
-	saveBare          string
-	saveBareNow       string
+	Guard, After      string
+	save, SaveNow     string
+	unlessCompleted   string
+	SaveForward       string
+	SaveOnce          string
+	Place             string
+	SaveBare          string
+	SaveBareNow       string
 	evict             string
-	output, committed string
+	Output, Committed string
 	foreign           string
 }
 
@@ -41,28 +45,117 @@ const columns = `execution, version, name, checksum, direction, state, kind, tok
 // held is true of the lease's row while the lease is ours.
 const held = `project = $1 AND token = $2::bigint AND expires_at > clock_timestamp()`
 
-func newQueries(schema string) queries {
-	quoted := `"` + strings.ReplaceAll(schema, `"`, `""`) + `"`
-	fill := strings.NewReplacer("{schema}", quoted, "{r}", quoted+".aurora_revisions", "{l}", quoted+".aurora_leases",
-		"{columns}", columns, "{held}", held,
-		"{start}", "(SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid())").Replace
-	return queries{
-		createSchema: fill(`CREATE SCHEMA IF NOT EXISTS {schema}`),
-		bootstrap: []string{
-			fill(`CREATE TABLE IF NOT EXISTS {l} (
-	project text PRIMARY KEY,
-	token bigint NOT NULL,
-	holder text NOT NULL,
-	acquired_at timestamptz NOT NULL,
-	expires_at timestamptz NOT NULL,
+// backends are the parts about the server sessions that hold the lease, for
+// dialects that have such.
+type backends struct{ create, columns, values, takeOver, release string }
+
+var withBackends = backends{
+	create: `
 	backend integer,
 	backend_start timestamptz,
 	backend_name text,
 	last_backend integer,
 	last_start timestamptz,
-	last_name text,
+	last_name text,`,
+	columns: `, backend, backend_start, backend_name`,
+	values: `, pg_backend_pid(),
+		(SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()), $4`,
+	takeOver: `,
+		last_backend = l.backend, last_start = l.backend_start, last_name = l.backend_name,
+		backend = EXCLUDED.backend, backend_start = EXCLUDED.backend_start, backend_name = EXCLUDED.backend_name`,
+	release: `,
+	backend = CASE WHEN $3::boolean THEN NULL ELSE backend END`,
+}
+
+func newSQL(schema string, d Dialect) SQL {
+	b := backends{}
+	if d.Sessions {
+		b = withBackends
+	}
+	quoted := `"` + strings.ReplaceAll(schema, `"`, `""`) + `"`
+	fill := strings.NewReplacer("{schema}", quoted, "{r}", quoted+"."+revisionsTable, "{l}", quoted+"."+leasesTable,
+		"{columns}", columns, "{held}", held,
+		"{create}", b.create, "{columns of backend}", b.columns, "{values of backend}", b.values, "{new backend}", b.takeOver, "{no backend}", b.release).Replace
+	return SQL{
+		createSchema: fill(`CREATE SCHEMA IF NOT EXISTS {schema}`),
+		bootstrap:    bootstrapSQL(fill),
+		// The table's columns are named in full: the bare names are those of the
+		// output, which is text and sorts as such.
+		latest: fill(`SELECT DISTINCT ON (r.version) {columns} FROM {r} r WHERE project = $1
+	ORDER BY r.version, r.token DESC, r.seq DESC`),
+		revisions: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND version = $2
+	ORDER BY r.token DESC, r.seq DESC`),
+		execution: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND execution = $2
+	ORDER BY r.token, r.seq`),
+		executions: fill(`SELECT {columns}, e.last::text FROM {r} r JOIN (
+		SELECT execution, max(token) AS last FROM {r} WHERE project = $1
+		GROUP BY execution HAVING $2::bigint = 0 OR max(token) < $2::bigint ORDER BY 2 DESC LIMIT $3::bigint
+	) e USING (execution) WHERE project = $1 ORDER BY e.last DESC, r.token, r.seq`),
+		// The project's first token is greater than all in the history, and than
+		// those of a row that somebody deleted.
+		acquire: fill(`INSERT INTO {l} AS l (project, token, holder, acquired_at, expires_at{columns of backend})
+	SELECT $1, greatest((SELECT max(token) + 1 FROM {r} WHERE project = $1), (extract(epoch from clock_timestamp()) * 1000)::bigint),
+		$2, clock_timestamp(), clock_timestamp() + $3::bigint * interval '1 microsecond'{values of backend}
+	WHERE NOT EXISTS (SELECT FROM {l} WHERE project = $1 AND expires_at > clock_timestamp())
+	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder, acquired_at = clock_timestamp(),
+		expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'{new backend}
+	WHERE l.expires_at <= clock_timestamp() RETURNING token::text`),
+		// What the last holder's session still does, it must not do any longer. A
+		// pooler may have given it to somebody else, whose name is another.
+		// It is asked before a takeover, for what may hold locks, and after it, for
+		// a lease that ended in between.
+		evict: fill(`SELECT pg_terminate_backend(a.pid, 2000) FROM {l} l JOIN pg_catalog.pg_stat_activity a
+		ON l.expires_at <= clock_timestamp() AND a.pid = l.backend AND a.backend_start = l.backend_start AND a.application_name = l.backend_name
+		OR a.pid = l.last_backend AND a.backend_start = l.last_start AND a.application_name = l.last_name
+	WHERE l.project = $1 AND a.pid <> pg_backend_pid()`),
+		lease: fill(`SELECT token::text, holder, (extract(epoch from expires_at) * 1000000)::bigint::text
+	FROM {l} WHERE project = $1 AND expires_at > clock_timestamp()`),
+		renew: fill(`UPDATE {l} SET expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'
+	WHERE {held} RETURNING 1`),
+		release: fill(`UPDATE {l} SET expires_at = clock_timestamp(){no backend} WHERE {held}`),
+		// The new token makes sure that what the old holder still has in flight
+		// is refused even if it asks within the same microsecond.
+		breakLease: fill(`UPDATE {l} SET expires_at = clock_timestamp(), token = token + 1 WHERE {held} RETURNING 1`),
+		// Division by zero is the plainest way to fail without a function.
+		Guard: fill(`SELECT 1 / count(*) FROM {l} WHERE {held}`),
+		After: fill(`SELECT 1 / count(*) FROM {l} WHERE {held} AND EXISTS (SELECT FROM {r}
+	WHERE project = $1 AND execution = $3 AND version = $4 AND state = 'completed')`),
+		save: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` RETURNING 1`,
+		// In a transaction with a snapshot the row's end is as old as that, so only
+		// the token counts; the lock still stands against a takeover.
+		SaveBare:        fill(strings.Replace(saveSQL(`$19::timestamptz`, `$20::timestamptz`), `{held}`, `project = $1 AND token = $2::bigint`, 1)) + ` RETURNING 1`,
+		SaveBareNow:     fill(strings.Replace(saveSQL(now, clock), `{held}`, `project = $1 AND token = $2::bigint`, 1)) + savedTimes,
+		unlessCompleted: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` WHERE r.state <> 'completed'`,
+		// A message that was in flight when the connection broke may arrive late,
+		// and must not set the place back.
+		SaveForward: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` WHERE r.state <> 'completed' AND r.done <= EXCLUDED.done RETURNING 1`,
+		// Nor may a statement run twice: there is no token where its place is saved
+		// already. It is for a transaction with a snapshot, as SaveBare is.
+		SaveOnce: fill(strings.Replace(saveSQL(`$19::timestamptz`, `$20::timestamptz`), `{held}`, `project = $1 AND token = $2::bigint
+	AND NOT EXISTS (SELECT FROM {r} WHERE project = $1 AND execution = $3 AND version = $4
+		AND (done > $13::integer OR done = $13::integer AND hashes = $15 OR state = 'completed'))`, 1)) + ` RETURNING 1`,
+		Place:     fill(`SELECT done::text, hashes, state FROM {r} WHERE project = $1 AND execution = $2 AND version = $3`),
+		SaveNow:   fill(saveSQL(now, clock)) + savedTimes,
+		Output:    fill(`UPDATE {r} SET output = $5, output_dropped = $6::integer WHERE project = $1 AND execution = $3 AND version = $4 AND EXISTS (SELECT FROM {l} WHERE {held})`),
+		Committed: fill(`SELECT {columns} FROM {r} WHERE project = $1 AND execution = $2 AND state = 'completed'`),
+		foreign: `SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)::text, n.nspname, c.relname,
+		(n.nspname IN ($1, 'atlas_schema_revisions', current_schema()))::text, has_table_privilege(c.oid, 'SELECT')::text
+	FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_class c ON c.relname IN ('atlas_schema_revisions', 'aurora_schema_revisions') AND c.relkind = 'r'
+	LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`,
+	}
+}
+
+// bootstrapSQL creates the tables.
+func bootstrapSQL(fill func(string) string) []string {
+	return []string{
+		fill(`CREATE TABLE IF NOT EXISTS {l} (
+	project text PRIMARY KEY,
+	token bigint NOT NULL,
+	holder text NOT NULL,
+	acquired_at timestamptz NOT NULL,
+	expires_at timestamptz NOT NULL,{create}
 	UNIQUE (project, token))`),
-			fill(`CREATE TABLE IF NOT EXISTS {r} (
+		fill(`CREATE TABLE IF NOT EXISTS {r} (
 	project text,
 	execution text,
 	version text,
@@ -89,65 +182,13 @@ func newQueries(schema string) queries {
 	output text NOT NULL,
 	output_dropped integer NOT NULL,
 	PRIMARY KEY (project, execution, version))`),
-		},
-		// The table's columns are named in full: the bare names are those of the
-		// output, which is text and sorts as such.
-		latest: fill(`SELECT DISTINCT ON (r.version) {columns} FROM {r} r WHERE project = $1
-	ORDER BY r.version, r.token DESC, r.seq DESC`),
-		revisions: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND version = $2
-	ORDER BY r.token DESC, r.seq DESC`),
-		execution: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND execution = $2
-	ORDER BY r.token, r.seq`),
-		executions: fill(`SELECT {columns}, e.last::text FROM {r} r JOIN (
-		SELECT execution, max(token) AS last FROM {r} WHERE project = $1
-		GROUP BY execution HAVING $2::bigint = 0 OR max(token) < $2::bigint ORDER BY 2 DESC LIMIT $3::bigint
-	) e USING (execution) WHERE project = $1 ORDER BY e.last DESC, r.token, r.seq`),
-		// The project's first token is greater than all in the history, and than
-		// those of a row that somebody deleted.
-		acquire: fill(`INSERT INTO {l} AS l (project, token, holder, acquired_at, expires_at, backend, backend_start, backend_name)
-	SELECT $1, greatest((SELECT max(token) + 1 FROM {r} WHERE project = $1), (extract(epoch from clock_timestamp()) * 1000)::bigint),
-		$2, clock_timestamp(), clock_timestamp() + $3::bigint * interval '1 microsecond', pg_backend_pid(), {start}, $4
-	WHERE NOT EXISTS (SELECT FROM {l} WHERE project = $1 AND expires_at > clock_timestamp())
-	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder, acquired_at = clock_timestamp(),
-		expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond',
-		last_backend = l.backend, last_start = l.backend_start, last_name = l.backend_name,
-		backend = EXCLUDED.backend, backend_start = EXCLUDED.backend_start, backend_name = EXCLUDED.backend_name
-	WHERE l.expires_at <= clock_timestamp() RETURNING token::text`),
-		// What the last holder's session still does, it must not do any longer. A
-		// pooler may have given it to somebody else, whose name is another.
-		// It is asked before a takeover, for what may hold locks, and after it, for
-		// a lease that ended in between.
-		evict: fill(`SELECT pg_terminate_backend(a.pid, 2000) FROM {l} l JOIN pg_catalog.pg_stat_activity a
-		ON l.expires_at <= clock_timestamp() AND a.pid = l.backend AND a.backend_start = l.backend_start AND a.application_name = l.backend_name
-		OR a.pid = l.last_backend AND a.backend_start = l.last_start AND a.application_name = l.last_name
-	WHERE l.project = $1 AND a.pid <> pg_backend_pid()`),
-		lease: fill(`SELECT token::text, holder, (extract(epoch from expires_at) * 1000000)::bigint::text
-	FROM {l} WHERE project = $1 AND expires_at > clock_timestamp()`),
-		renew: fill(`UPDATE {l} SET expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'
-	WHERE {held} RETURNING 1`),
-		release: fill(`UPDATE {l} SET expires_at = clock_timestamp(),
-	backend = CASE WHEN $3::boolean THEN NULL ELSE backend END WHERE {held}`),
-		// The new token makes sure that what the old holder still has in flight
-		// is refused even if it asks within the same microsecond.
-		breakLease: fill(`UPDATE {l} SET expires_at = clock_timestamp(), token = token + 1 WHERE {held} RETURNING 1`),
-		// Division by zero is the plainest way to fail without a function.
-		guard: fill(`SELECT 1 / count(*) FROM {l} WHERE {held}`),
-		after: fill(`SELECT 1 / count(*) FROM {l} WHERE {held} AND EXISTS (SELECT FROM {r}
-	WHERE project = $1 AND execution = $3 AND version = $4 AND state = 'completed')`),
-		save: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` RETURNING 1`,
-		// In a transaction with a snapshot the row's end is as old as that, so only
-		// the token counts; the lock still stands against a takeover.
-		saveBare:    fill(strings.Replace(saveSQL(`$19::timestamptz`, `$20::timestamptz`), `{held}`, `project = $1 AND token = $2::bigint`, 1)) + ` RETURNING 1`,
-		saveBareNow: fill(strings.Replace(saveSQL(now, clock), `{held}`, `project = $1 AND token = $2::bigint`, 1)) + savedTimes,
-		saveFailure: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` WHERE r.state <> 'completed' RETURNING 1`,
-		saveNow:     fill(saveSQL(now, clock)) + savedTimes,
-		output:      fill(`UPDATE {r} SET output = $5, output_dropped = $6::integer WHERE project = $1 AND execution = $3 AND version = $4 AND EXISTS (SELECT FROM {l} WHERE {held})`),
-		committed:   fill(`SELECT {columns} FROM {r} WHERE project = $1 AND execution = $2 AND state = 'completed'`),
-		foreign: `SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)::text, n.nspname, c.relname,
-		(n.nspname IN ($1, 'atlas_schema_revisions', current_schema()))::text, has_table_privilege(c.oid, 'SELECT')::text
-	FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_class c ON c.relname IN ('atlas_schema_revisions', 'aurora_schema_revisions') AND c.relkind = 'r'
-	LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`,
 	}
+}
+
+// saveFailure is the save of a revision that is not to replace one that is
+// completed or has got further than stored.
+func (q SQL) saveFailure(stored int) string {
+	return q.unlessCompleted + ` AND r.done <= ` + strconv.Itoa(stored) + ` RETURNING 1`
 }
 
 // now and clock take the times that a revision leaves open from the server.
@@ -174,66 +215,4 @@ ON CONFLICT (project, execution, version) DO UPDATE SET token = EXCLUDED.token, 
 	hashes = EXCLUDED.hashes, checkpoint = EXCLUDED.checkpoint, error = EXCLUDED.error, error_step = EXCLUDED.error_step,
 	error_pos = EXCLUDED.error_pos, started_at = EXCLUDED.started_at, finished_at = EXCLUDED.finished_at,
 	holder = EXCLUDED.holder, operator = EXCLUDED.operator, output = EXCLUDED.output, output_dropped = EXCLUDED.output_dropped`
-}
-
-// isMissing reports that the tables are not there yet.
-func isMissing(err error) bool {
-	return hasCode(err, "42P01", "3F000")
-}
-
-func hasCode(err error, codes ...string) bool {
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) {
-		return false
-	}
-	for _, c := range codes {
-		if pgErr.Code == c {
-			return true
-		}
-	}
-	return false
-}
-
-// bootstrapQueries create what Latest found missing.
-func (db *DB) bootstrapQueries() []query {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.hasTables {
-		return nil
-	}
-	var qs []query
-	if !db.hasSchema {
-		qs = append(qs, newQuery(db.sql.createSchema))
-	}
-	for _, sql := range db.sql.bootstrap {
-		qs = append(qs, newQuery(sql))
-	}
-	return qs
-}
-
-// bootstrap creates the tables. Others may be doing the same: PostgreSQL's
-// IF NOT EXISTS is not safe against that, so losing such a race means looking
-// again.
-func (db *DB) bootstrap(ctx context.Context) error {
-	db.mu.Lock()
-	db.hasTables = false
-	db.mu.Unlock()
-	qs := db.bootstrapQueries()
-	for try := 0; ; try++ {
-		err := first(db.history(ctx, false, qs...))
-		switch {
-		case err == nil:
-			return nil
-		case hasCode(err, "42501"):
-			return fmt.Errorf("create the history's tables in schema %s: %w (grant CREATE on the database or the schema, or name another with revisions_schema)", db.schema, err)
-		case try < 20 && hasCode(err, "23505", "42P06", "42P07", "42710", "40001", "XX000"):
-		default:
-			return fmt.Errorf("create the history's tables in schema %s: %w", db.schema, err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Duration(5+rand.N(25*(try+1))) * time.Millisecond):
-		}
-	}
 }

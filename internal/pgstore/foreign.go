@@ -1,4 +1,4 @@
-package postgres
+package pgstore
 
 import (
 	"context"
@@ -34,7 +34,7 @@ const (
 // foreign query: whether our schema exists, then schema, table, whether it is
 // where such a table belongs, and whether we may read it. One that belongs there
 // and cannot be read is an error: taking it for none would run everything again.
-func (db *DB) readForeign(ctx context.Context, rows [][][]byte) ([]aurora.Revision, error) {
+func (s *Store) readForeign(ctx context.Context, rows [][][]byte) ([]aurora.Revision, error) {
 	table, template := "", ""
 	likely := false
 	for _, row := range rows {
@@ -52,12 +52,12 @@ func (db *DB) readForeign(ctx context.Context, rows [][][]byte) ([]aurora.Revisi
 	if table == "" {
 		return nil, nil
 	}
-	answers, err := db.history(ctx, true, newQuery(fmt.Sprintf(template, table)))
-	if err := first(answers, err); err != nil {
+	answers, err := s.History(ctx, Apart(NewQuery(fmt.Sprintf(template, table))))
+	if err := First(answers, err); err != nil {
 		return nil, fmt.Errorf("read the history that is already in %s: %w", table, err)
 	}
 	var out []aurora.Revision
-	for i, row := range answers[0].rows {
+	for i, row := range answers[0].Rows {
 		r := foreignRevision(row)
 		r.Foreign, r.Seq = table, i+1
 		r.ExecutionID = "import-" + strings.ReplaceAll(table, `"`, "")
@@ -74,7 +74,7 @@ func foreignRevision(row [][]byte) aurora.Revision {
 	kind, done, total := number(2), int(number(3)), int(number(4))
 	r := aurora.Revision{
 		Version: string(row[0]), Name: string(row[1]), Direction: aurora.Up, State: aurora.Completed, Kind: aurora.Imported,
-		Steps: total, Done: done, StartedAt: micros(row[5]), Error: string(row[7]), Operator: string(row[8]),
+		Steps: total, Done: done, StartedAt: Micros(row[5]), Error: string(row[7]), Operator: string(row[8]),
 	}
 	if !r.StartedAt.IsZero() {
 		r.FinishedAt = r.StartedAt.Add(time.Duration(number(6)))

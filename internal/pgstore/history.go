@@ -1,4 +1,4 @@
-package postgres
+package pgstore
 
 import (
 	"bytes"
@@ -13,65 +13,63 @@ import (
 )
 
 var (
-	_ aurora.Store    = (*DB)(nil)
-	_ aurora.Streamer = (*DB)(nil)
-	_ aurora.History  = (*DB)(nil)
-	_ aurora.Locker   = (*DB)(nil)
-	_ aurora.Database = (*DB)(nil)
+	_ aurora.Store   = (*Store)(nil)
+	_ aurora.History = (*Store)(nil)
+	_ aurora.Locker  = (*Store)(nil)
 )
 
 // Latest returns the newest revision of every migration in one round trip. On
 // a database that has no history of this project, it looks for one that Atlas
 // or the earlier aurora left; those revisions have Foreign set.
-func (db *DB) Latest(ctx context.Context) ([]aurora.Revision, error) {
-	answers, err := db.history(ctx, true, newQuery(db.sql.latest, db.project), newQuery(db.sql.foreign, db.schema))
+func (s *Store) Latest(ctx context.Context) ([]aurora.Revision, error) {
+	answers, err := s.History(ctx, Apart(NewQuery(s.SQL.latest, s.Project), NewQuery(s.SQL.foreign, s.Schema)))
 	if err != nil {
 		return nil, err
 	}
 	latest, foreign := answers[0], answers[1]
-	if latest.err != nil && !isMissing(latest.err) {
-		return nil, fmt.Errorf("read the history in schema %s: %w", db.schema, latest.err)
+	if latest.Err != nil && !IsMissing(latest.Err) {
+		return nil, fmt.Errorf("read the history in schema %s: %w", s.Schema, latest.Err)
 	}
-	if foreign.err != nil {
-		return nil, fmt.Errorf("look for another tool's history: %w", foreign.err)
+	if foreign.Err != nil {
+		return nil, fmt.Errorf("look for another tool's history: %w", foreign.Err)
 	}
-	if len(foreign.rows) > 0 {
-		db.mu.Lock()
-		db.hasSchema = string(foreign.rows[0][0]) == "true"
-		db.hasTables = latest.err == nil
-		db.mu.Unlock()
+	if len(foreign.Rows) > 0 {
+		s.mu.Lock()
+		s.hasSchema = string(foreign.Rows[0][0]) == "true"
+		s.hasTables = latest.Err == nil
+		s.mu.Unlock()
 	}
-	if len(latest.rows) > 0 {
-		return scanAll(latest.rows)
+	if len(latest.Rows) > 0 {
+		return Scan(latest.Rows)
 	}
-	return db.readForeign(ctx, foreign.rows)
+	return s.readForeign(ctx, foreign.Rows)
 }
 
 // Revisions returns all attempts at one migration, newest first.
-func (db *DB) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
-	rows, err := db.read(ctx, newQuery(db.sql.revisions, db.project, version))
+func (s *Store) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
+	rows, err := s.Read(ctx, NewQuery(s.SQL.revisions, s.Project, version))
 	if err != nil {
 		return nil, fmt.Errorf("read the history of version %s: %w", version, err)
 	}
-	return scanAll(rows)
+	return Scan(rows)
 }
 
 // Execution returns one run with its revisions.
-func (db *DB) Execution(ctx context.Context, id string) (aurora.Execution, error) {
-	rows, err := db.read(ctx, newQuery(db.sql.execution, db.project, id))
+func (s *Store) Execution(ctx context.Context, id string) (aurora.Execution, error) {
+	rows, err := s.Read(ctx, NewQuery(s.SQL.execution, s.Project, id))
 	if err != nil {
 		return aurora.Execution{}, fmt.Errorf("read execution %s: %w", id, err)
 	}
 	if len(rows) == 0 {
 		return aurora.Execution{}, fmt.Errorf("execution %s: %w", id, aurora.ErrNotFound)
 	}
-	revisions, err := scanAll(rows)
+	revisions, err := Scan(rows)
 	return aurora.ExecutionOf(revisions), err
 }
 
 // Executions returns runs, newest first. The cursor is the newest token of the
 // last one: a lease serves one execution, so tokens tell them apart.
-func (db *DB) Executions(ctx context.Context, cursor string, limit int) ([]aurora.Execution, string, error) {
+func (s *Store) Executions(ctx context.Context, cursor string, limit int) ([]aurora.Execution, string, error) {
 	var after int64
 	if cursor != "" {
 		var err error
@@ -80,7 +78,7 @@ func (db *DB) Executions(ctx context.Context, cursor string, limit int) ([]auror
 		}
 	}
 	// One more tells whether there is a next page.
-	rows, err := db.read(ctx, newQuery(db.sql.executions, db.project, after, limit+1))
+	rows, err := s.Read(ctx, NewQuery(s.SQL.executions, s.Project, after, limit+1))
 	if err != nil {
 		return nil, "", fmt.Errorf("read executions: %w", err)
 	}
@@ -108,22 +106,9 @@ func (db *DB) Executions(ctx context.Context, cursor string, limit int) ([]auror
 	return out, next, nil
 }
 
-// read runs one query of the history; where the tables are missing there are
-// no rows.
-func (db *DB) read(ctx context.Context, q query) ([][][]byte, error) {
-	answers, err := db.history(ctx, true, q)
-	if err != nil {
-		return nil, err
-	}
-	if err := answers[0].err; err != nil && !isMissing(err) {
-		return nil, err
-	}
-	return answers[0].rows, nil
-}
-
-// ascii replaces what a database of another encoding than UTF-8 may not have: a
+// ASCII replaces what a database of another encoding than UTF-8 may not have: a
 // description must not keep a migration from being recorded.
-func ascii(s string) string {
+func ASCII(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r > 127 {
 			return '?'
@@ -132,7 +117,8 @@ func ascii(s string) string {
 	}, s)
 }
 
-func scanAll(rows [][][]byte) ([]aurora.Revision, error) {
+// Scan reads the rows of a query that returns revisions.
+func Scan(rows [][][]byte) ([]aurora.Revision, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -162,7 +148,7 @@ func scan(row [][]byte) (aurora.Revision, error) {
 		Token: integer(7), Seq: int(integer(8)), Steps: int(integer(9)), Done: int(integer(10)), Begun: int(integer(11)),
 		Checkpoint: bytes.Clone(row[13]),
 		Error:      string(row[14]), ErrorStep: string(row[15]), ErrorPos: string(row[16]),
-		StartedAt: micros(row[17]), FinishedAt: micros(row[18]),
+		StartedAt: Micros(row[17]), FinishedAt: Micros(row[18]),
 		Operator: string(row[20]), OutputDropped: int(integer(21)),
 	}
 	if err := json.Unmarshal(row[12], &r.Hashes); err != nil {
@@ -177,8 +163,8 @@ func scan(row [][]byte) (aurora.Revision, error) {
 	return r, bad
 }
 
-// micros reads a time in microseconds since the epoch; NULL is the zero time.
-func micros(b []byte) time.Time {
+// Micros reads a time in microseconds since the epoch; NULL is the zero time.
+func Micros(b []byte) time.Time {
 	n, err := strconv.ParseInt(string(b), 10, 64)
 	if err != nil {
 		return time.Time{}
@@ -193,12 +179,12 @@ func timestamp(t time.Time) any {
 	return t.UTC().Format("2006-01-02T15:04:05.999999Z07:00")
 }
 
-// saveQuery writes r under the lease with that token; now takes the times that
+// SaveQuery writes r under the lease with that token; now takes the times that
 // r leaves open from the server.
-func (db *DB) saveQuery(token int64, r aurora.Revision, now bool) query {
-	sql := db.sql.save
+func (s *Store) SaveQuery(token int64, r aurora.Revision, now bool) Query {
+	sql := s.SQL.save
 	if now {
-		sql = db.sql.saveNow
+		sql = s.SQL.SaveNow
 	}
 	holder, _ := json.Marshal(r.Holder) // strings and a number
 	hashes, _ := json.Marshal(r.Hashes)
@@ -206,12 +192,12 @@ func (db *DB) saveQuery(token int64, r aurora.Revision, now bool) query {
 	if r.Checkpoint != nil {
 		checkpoint = string(r.Checkpoint)
 	}
-	if db.main.foreignEncoding.Load() {
+	if s.Main.ForeignEncoding() {
 		for _, text := range []*string{&r.Description, &r.Error, &r.ErrorStep, &r.Output} {
-			*text = ascii(*text)
+			*text = ASCII(*text)
 		}
 	}
-	return newQuery(sql, db.project, token, r.ExecutionID, r.Version, r.Name, r.Description, r.Checksum,
+	return NewQuery(sql, s.Project, token, r.ExecutionID, r.Version, r.Name, r.Description, r.Checksum,
 		string(r.Direction), string(r.State), string(r.Kind), r.Seq, r.Steps, r.Done, r.Begun, string(hashes),
 		checkpoint, r.Error, r.ErrorStep, timestamp(r.StartedAt), timestamp(r.FinishedAt), string(holder), r.Operator,
 		r.Output, r.OutputDropped, r.ErrorPos)
