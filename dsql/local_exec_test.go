@@ -1,0 +1,87 @@
+package dsql_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/auroratest"
+	"github.com/aurora-migrate/aurora/dsql"
+	"github.com/aurora-migrate/aurora/internal/pgtest"
+	"github.com/aurora-migrate/aurora/localdsql"
+)
+
+// A history elsewhere: statements run one by one, rewritten, their jobs awaited.
+func TestExec(t *testing.T) {
+	url := localdsql.Start(t)
+	r := aurora.Runner{
+		Store: new(auroratest.Memory), Database: openLocal(t, url), Holder: aurora.CurrentHolder("test"),
+		Migrations: []aurora.Migration{migration("1", "a", "CREATE TABLE a (id int, b int)", "INSERT INTO a VALUES (1, 1), (2, 1)",
+			"CREATE INDEX CONCURRENTLY a_id ON a (id)", "CREATE UNIQUE INDEX CONCURRENTLY a_b ON a (b)")},
+	}
+	_, err := r.Run(t.Context(), aurora.Request{})
+	var step *aurora.StepError
+	var job *dsql.JobError
+	if !errors.As(err, &step) || step.Index != 3 || !errors.As(err, &job) {
+		t.Fatalf("%v, want the failure of statement 4's job", err)
+	}
+	if step.Hint == "" || !strings.HasPrefix(step.Pos, "1_a.sql:4") {
+		t.Errorf("at %s, hint %q", step.Pos, step.Hint)
+	}
+	pgtest.Exec(t, url, "DELETE FROM a WHERE id = 2")
+	if _, err := r.Run(t.Context(), aurora.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := pgtest.One(t, url, "SELECT count(*) FROM pg_index WHERE indrelid = 'a'::regclass AND indisvalid"); n != "2" {
+		t.Errorf("%s valid indexes, want 2", n)
+	}
+}
+
+// Somebody's failed attempt at an index is not in the way of ours.
+func TestInvalidIndexInTheWay(t *testing.T) {
+	url := localdsql.Start(t)
+	pgtest.Exec(t, url, "CREATE TABLE a (b int)")
+	pgtest.Exec(t, url, "INSERT INTO a VALUES (1), (1)")
+	id := pgtest.One(t, url, "CREATE UNIQUE INDEX ASYNC a_b ON a (b)")
+	pgtest.Query(t, url, "CALL sys.wait_for_job('"+id+"')")
+	pgtest.Exec(t, url, "DELETE FROM a")
+	mustRun(t, openLocal(t, url), []aurora.Migration{migration("1", "a", "CREATE UNIQUE INDEX ASYNC a_b ON a (b)")}, aurora.Request{})
+	if v := pgtest.One(t, url, "SELECT indisvalid::text FROM pg_index WHERE indexrelid = 'a_b'::regclass"); v != "true" {
+		t.Errorf("a_b is valid: %s", v)
+	}
+}
+
+// Who lost the lease sends nothing more than what it already had.
+func TestLostLeaseStops(t *testing.T) {
+	url := localdsql.Start(t)
+	var statements []string
+	for i := range 40 {
+		statements = append(statements, fmt.Sprintf("CREATE TABLE t%d (id int)", i))
+	}
+	db, other := openLocal(t, url), openLocal(t, url)
+	atBreak := -1
+	r := aurora.Runner{Store: db, Migrations: []aurora.Migration{migration("1", "many", statements...)}, Holder: aurora.CurrentHolder("test"), Report: func(e aurora.Event) {
+		if e.Revision == nil || e.Revision.Done < 3 || atBreak >= 0 {
+			return
+		}
+		locked, err := other.Locked(context.Background())
+		if err == nil && locked != nil {
+			err = other.Break(context.Background(), locked.Token)
+		}
+		if err != nil {
+			t.Errorf("break the lease: %v", err)
+		}
+		atBreak = e.Revision.Done
+	}}
+	if _, err := r.Run(t.Context(), aurora.Request{}); !errors.Is(err, aurora.ErrLeaseLost) {
+		t.Fatalf("%v, want ErrLeaseLost", err)
+	}
+	n, err := strconv.Atoi(pgtest.One(t, url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"))
+	if err != nil || n > atBreak+1 {
+		t.Errorf("%d tables, %v; the lease was lost after %d", n, err, atBreak)
+	}
+}
