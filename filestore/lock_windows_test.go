@@ -1,0 +1,3 @@
+package filestore
+
+var networkErrors = []error{errorNotSupported}
