@@ -9,8 +9,8 @@ help: ## Show this help
 build: ## Build bin/aurora, small and static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/aurora ./cmd/aurora
 
-quickstart: build ## Apply examples/quickstart to a local database
-	cd examples/quickstart && ../../bin/aurora migrate --env local apply
+quickstart: build ## Apply examples/quickstart to a local Aurora DSQL
+	cd examples/quickstart && AURORA_PG_FETCH=1 ../../bin/aurora migrate --env local apply
 
 test: ## Run every check and every test; installs what they need
 	@tools/test.sh
@@ -22,6 +22,15 @@ fuzz: ## Fuzz the parsers of outside input for a minute each
 	$(GO) test ./internal/sqllex -run '^$$' -fuzz FuzzLexer -fuzztime 1m
 	$(GO) test ./sqlfile -run '^$$' -fuzz FuzzLoad -fuzztime 1m
 	$(GO) test ./internal/config -run '^$$' -fuzz FuzzLoad -fuzztime 1m
+	$(GO) test ./internal/gobuild -run '^$$' -fuzz FuzzAddEntry -fuzztime 1m
+	$(GO) test ./dsql -run '^$$' -fuzz FuzzRewrite -fuzztime 1m
+	$(GO) test ./dsql -run '^$$' -fuzz FuzzParseTarget -fuzztime 1m
+	$(GO) test ./filestore -run '^$$' -fuzz FuzzReadFrame -fuzztime 1m
+	$(GO) test ./filestore -run '^$$' -fuzz FuzzState -fuzztime 1m
+	$(GO) test ./localdsql -run '^$$' -fuzz FuzzToken -fuzztime 1m
+	$(GO) test ./localdsql/internal/policy -run '^$$' -fuzz FuzzDecide -fuzztime 1m
+	$(GO) test ./localdsql/internal/wire -run '^$$' -fuzz FuzzStart -fuzztime 1m
+	$(GO) test ./localdsql/internal/wire -run '^$$' -fuzz FuzzRelay -fuzztime 1m
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -29,8 +38,9 @@ bench: ## Run the benchmarks
 fmt: ## Format the code
 	gofmt -w .
 
-hash: build ## Recompute the quickstart's atlas.sum
+hash: build ## Recompute the examples' atlas.sum
 	bin/aurora migrate hash --dir file://examples/quickstart/migrations
+	bin/aurora migrate hash --dir file://examples/shop/migrations
 
-clean: ## Remove what was built, and the quickstart's database
-	rm -rf bin examples/quickstart/.aurora
+clean: ## Remove what was built, and the examples' databases
+	rm -rf bin examples/*/.aurora

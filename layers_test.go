@@ -23,18 +23,28 @@ var layers = map[string][]string{
 	"internal/sqllex": {},
 	"sqlfile":         {"", "internal/sqllex", "ariga.io/atlas/sql/migrate"},
 	"auroratest":      {"", "github.com/google/go-cmp"},
-	// Floor 2.
-	"postgres": {"", "internal/sqllex", "github.com/jackc/pgx/v5"},
-	"dsql":     {"", "internal/sqllex"},
+	// Floor 2. What the two SQL databases share is in internal/pgstore.
+	"internal/pgstore": {"", "internal/sqllex", "github.com/jackc/pgx/v5"},
+	"postgres":         {"", "internal/sqllex", "internal/pgstore", "github.com/jackc/pgx/v5"},
+	"dsql":             {"", "internal/sqllex", "internal/pgstore", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2"},
+	"dynamo":           {"", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
+	"filestore":        {""},
 	// Floor 3.
-	"localdsql/engine": {"github.com/jackc/pgx/v5"},
+	"localdsql/engine":           {"github.com/jackc/pgx/v5"},
+	"localdsql/internal/policy":  {"internal/sqllex", "dsql"},
+	"localdsql/internal/backend": {"localdsql/engine", "github.com/jackc/pgx/v5"},
+	"localdsql/internal/wire":    {"internal/sqllex", "localdsql/internal/policy", "github.com/jackc/pgx/v5"},
+	"localdsql": {
+		"localdsql/engine", "localdsql/internal", "dsql", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2",
+	},
 	// Floor 4.
 	"internal/config": {
 		"ariga.io/atlas", "github.com/hashicorp/hcl/v2", "github.com/zclconf/go-cty",
 		"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "github.com/jackc/pgx/v5",
 	},
+	"internal/gobuild": {"", "sqlfile"},
 	"cli": {
-		"", "sqlfile", "postgres", "localdsql/engine", "internal/config", "cli/internal",
+		"", "sqlfile", "postgres", "dsql", "localdsql", "localdsql/engine", "internal/config", "internal/gobuild", "cli/internal",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jackc/pgx/v5", "golang.org/x/term",
 	},
 	// Floor 5.
@@ -42,7 +52,8 @@ var layers = map[string][]string{
 	"tools/testreport": {},
 	"docs":             {},
 	// For tests only: no package may import it.
-	"internal/pgtest": {"localdsql/engine", "github.com/jackc/pgx/v5"},
+	"internal/pgtest":     {"localdsql/engine", "github.com/jackc/pgx/v5"},
+	"internal/dynamotest": {"github.com/aws/aws-sdk-go-v2"},
 }
 
 func TestLayers(t *testing.T) {

@@ -138,7 +138,7 @@ func (a *app) apply(ctx context.Context, o applyOptions, s settings, args []stri
 	if err != nil {
 		return err
 	}
-	migrations, err := a.load(s)
+	migrations, err := a.load(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (a *app) apply(ctx context.Context, o applyOptions, s settings, args []stri
 	fill := func(plan aurora.Plan) {
 		rep.Pending, rep.Current, rep.Target = itemFiles(plan.Items), plan.Current, plan.Target
 	}
-	p := &progress{out: a.out, log: a.log, term: a.term, text: format == nil, verb: "migrating", header: func(plan aurora.Plan) string {
+	p := &progress{out: a.out, log: a.log, term: a.term, text: format == nil, verb: "migrating", review: t.reviewer(), header: func(plan aurora.Plan) string {
 		fill(plan)
 		return rep.Header()
 	}}
@@ -168,13 +168,17 @@ func (a *app) apply(ctx context.Context, o applyOptions, s settings, args []stri
 	if o.run.dryRun {
 		plan, err := runner.Plan(ctx, req)
 		fill(plan)
-		rep.Applied, rep.End = plannedFiles(plan, rep.Start), a.now()
+		if err == nil {
+			rep.Applied, err = a.plannedFiles(plan, p.review)
+		}
+		rep.End = a.now()
 		return a.finishApply(rep, p, format, err)
 	}
 	e, err := runner.Run(ctx, req)
 	a.term.stopLine()
 	fill(e.Plan)
-	rep.Applied, rep.End = a.appliedFiles(e, err), a.now()
+	rep.Applied, rep.End = a.appliedFiles(e, err, p.review), a.now()
+	err = p.review.refused(e.Plan.Items, err)
 	return a.finishApply(rep, p, format, err)
 }
 

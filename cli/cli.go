@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/aurora-migrate/aurora"
@@ -41,7 +42,10 @@ type Streams struct {
 }
 
 // Main runs the program for this process and returns its exit code. Go
-// migrations join those of the directory in one timeline.
+// migrations join the .sql files of the directory in one timeline. Without any
+// argument, which is what the program aurora does, it builds a program that has
+// the directory's Go migrations when it needs one, and becomes it; with one,
+// even an empty slice, it never builds anything.
 //
 // The first SIGINT, SIGTERM or SIGHUP stops the run in good order and releases
 // the lock, the second ends the process at once. A closed standard output does
@@ -49,17 +53,16 @@ type Streams struct {
 func Main(migrations ...[]aurora.Migration) int {
 	ctx, stop := withSignals(context.Background(), os.Stderr)
 	defer stop()
-	return Run(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, migrations...)
+	a := newApp(Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, migrations...)
+	a.become = becomeProgram
+	return a.run(ctx, os.Args[1:])
 }
 
 // Run runs the program with the given arguments, without its name, and returns
-// the exit code. Canceling the context stops it as a signal does.
+// the exit code. Canceling the context stops it as a signal does. Where Main
+// becomes another program, Run runs that program and waits for it.
 func Run(ctx context.Context, args []string, streams Streams, migrations ...[]aurora.Migration) int {
-	a := newApp(streams)
-	for _, m := range migrations {
-		a.migrations = append(a.migrations, m...)
-	}
-	return a.run(ctx, args)
+	return newApp(streams, migrations...).run(ctx, args)
 }
 
 // An app is one run of the program.
@@ -68,12 +71,19 @@ type app struct {
 	out, err   io.Writer
 	lookupEnv  func(string) (string, bool)
 	migrations []aurora.Migration // Go migrations
+	hasGo      bool               // Main was given a slice of them
+	loaded     bool               // a directory was read, and perhaps run
 	term       *terminal
 	secrets    *secrets
 	log        *slog.Logger
 
 	open opener
 	now  func() time.Time
+
+	// What another program needs that is to take over, and how it does.
+	args    []string
+	streams Streams
+	become  func(ctx context.Context, a *app, path string) error
 
 	// flags are --config and --env as they were given, for commands in advice.
 	flags string
@@ -83,8 +93,11 @@ type app struct {
 	started bool
 }
 
-func newApp(s Streams) *app {
-	a := &app{in: s.In, lookupEnv: s.LookupEnv, secrets: &secrets{}, now: time.Now, open: openTarget}
+func newApp(s Streams, migrations ...[]aurora.Migration) *app {
+	a := &app{
+		in: s.In, lookupEnv: s.LookupEnv, secrets: &secrets{}, now: time.Now, open: openTarget,
+		migrations: slices.Concat(migrations...), hasGo: len(migrations) > 0, streams: s, become: runProgram,
+	}
 	if a.lookupEnv == nil {
 		a.lookupEnv = os.LookupEnv
 	}
@@ -96,10 +109,15 @@ func newApp(s Streams) *app {
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
+	a.args = args
 	root := a.newRootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	a.term.stopLine()
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
 	if err != nil && !a.started {
 		err = &usageError{Err: err, Hint: "see: aurora --help"}
 	}

@@ -36,7 +36,7 @@ func (a *app) completeVersion(p *projectOptions, d *directoryOptions) cobra.Comp
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		migrations, err := a.load(s)
+		migrations, err := a.loadFiles(s)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

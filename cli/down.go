@@ -94,7 +94,7 @@ func (a *app) runDown(ctx context.Context, o downOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	migrations, err := a.load(s)
+	migrations, err := a.load(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (a *app) runDown(ctx context.Context, o downOptions, args []string) error {
 		rep.Planned, rep.Current, rep.Target = itemFiles(plan.Items), plan.Current, plan.Target
 		rep.Total = len(plan.Items)
 	}
-	p := &progress{out: a.out, log: a.log, term: a.term, text: format == nil, verb: "reverting", header: func(plan aurora.Plan) string {
+	p := &progress{out: a.out, log: a.log, term: a.term, text: format == nil, verb: "reverting", review: t.reviewer(), header: func(plan aurora.Plan) string {
 		fill(plan)
 		return rep.Header()
 	}}
@@ -118,7 +118,10 @@ func (a *app) runDown(ctx context.Context, o downOptions, args []string) error {
 		plan, err := runner.Plan(ctx, req)
 		if err != nil || o.run.dryRun {
 			fill(plan)
-			rep.Reverted, rep.End = plannedFiles(plan, rep.Start), a.now()
+			if err == nil {
+				rep.Reverted, err = a.plannedFiles(plan, p.review)
+			}
+			rep.End = a.now()
 			return a.finishDown(rep, p, format, err)
 		}
 		if len(plan.Items) > 0 {
@@ -130,7 +133,8 @@ func (a *app) runDown(ctx context.Context, o downOptions, args []string) error {
 	e, err := runner.Run(ctx, req)
 	a.term.stopLine()
 	fill(e.Plan)
-	rep.Reverted, rep.End = a.appliedFiles(e, err), a.now()
+	rep.Reverted, rep.End = a.appliedFiles(e, err, p.review), a.now()
+	err = p.review.refused(e.Plan.Items, err)
 	return a.finishDown(rep, p, format, err)
 }
 

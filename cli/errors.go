@@ -13,6 +13,7 @@ import (
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/cli/internal/report"
+	"github.com/aurora-migrate/aurora/dsql"
 	"github.com/aurora-migrate/aurora/localdsql/engine"
 )
 
@@ -25,14 +26,20 @@ func (a *app) printError(ctx context.Context, err error) {
 	paint := a.term.paint && report.Paint(a.term.errIsTerminal)
 	var b strings.Builder
 	prefix := paint.Red("Error:")
-	var step *aurora.StepError
+	var (
+		step    *aurora.StepError
+		refused *refusedError
+	)
 	switch {
 	case exitCode(ctx, err) == ExitInterrupted:
 		fmt.Fprintf(&b, "%s %s\n", prefix, interruptedText(err))
+	case errors.As(err, &refused):
+		refused.write(&b, prefix)
 	case errors.As(err, &step):
-		writeFailure(&b, prefix, step)
+		b.WriteString(prefix + " ")
+		writeFailure(&b, describe(step))
 	default:
-		fmt.Fprintf(&b, "%s %s\n", prefix, a.errorText(err))
+		fmt.Fprintf(&b, "%s %s\n", prefix, withoutAdvice(a.errorText(err), err))
 	}
 	if hint := hintOf(err); hint != "" {
 		fmt.Fprintf(&b, "hint: %s\n", a.asTyped(hint))
@@ -40,9 +47,8 @@ func (a *app) printError(ctx context.Context, err error) {
 	_, _ = a.err.Write([]byte(b.String()))
 }
 
-func writeFailure(b *strings.Builder, prefix string, step *aurora.StepError) {
-	f := describe(step)
-	fmt.Fprintf(b, "%s %s: %s\n", prefix, f.where, f.message)
+func writeFailure(b *strings.Builder, f failure) {
+	fmt.Fprintf(b, "%s: %s\n", f.where, f.message)
 	if f.excerpt != "" {
 		b.WriteString("\n" + f.excerpt + "\n")
 	}
@@ -51,6 +57,33 @@ func writeFailure(b *strings.Builder, prefix string, step *aurora.StepError) {
 	}
 	if f.hint != "" {
 		fmt.Fprintf(b, "hint: %s\n", f.hint)
+	}
+}
+
+// A refusedError has all the reasons for which nothing ran, where there are
+// several.
+type refusedError struct {
+	err   error // the first
+	steps []*aurora.StepError
+}
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
+// refusalsShown bounds how many reasons are written.
+const refusalsShown = 20
+
+func (e *refusedError) write(b *strings.Builder, prefix string) {
+	fmt.Fprintf(b, "%s nothing ran, for %d reasons\n", prefix, len(e.steps))
+	for i, step := range e.steps {
+		if i == refusalsShown {
+			fmt.Fprintf(b, "\n… and %d more, which --dry-run shows\n", len(e.steps)-i)
+			return
+		}
+		f := describe(step)
+		f.message = strings.TrimPrefix(f.message, "nothing ran: ")
+		b.WriteByte('\n')
+		writeFailure(b, f)
 	}
 }
 
@@ -67,6 +100,15 @@ func interruptedText(err error) string {
 	return "interrupted"
 }
 
+// withoutAdvice takes off an error's text what its hint will say.
+func withoutAdvice(text string, err error) string {
+	var login *dsql.LoginError
+	if errors.As(err, &login) && login.Advice != "" {
+		return strings.Replace(text, "; "+login.Advice, "", 1)
+	}
+	return text
+}
+
 // hintOf says what to do about an error, where its text does not.
 func hintOf(err error) string {
 	var (
@@ -74,6 +116,7 @@ func hintOf(err error) string {
 		hint   *hintError
 		step   *aurora.StepError
 		locked *aurora.LockedError
+		login  *dsql.LoginError
 	)
 	switch {
 	case errors.Is(err, aurora.ErrInterrupted) && !errors.As(err, &step):
@@ -82,12 +125,16 @@ func hintOf(err error) string {
 		return usage.Hint
 	case errors.As(err, &hint):
 		return hint.Hint
+	case errors.As(err, &step) && errors.Is(err, aurora.ErrInterrupted) && step.Hint != "":
+		return "the lock is released; " + step.Hint
 	case errors.As(err, &step) && errors.Is(err, aurora.ErrInterrupted):
 		return "the lock is released; run the same command again to go on"
 	case errors.As(err, &step):
 		return "" // writeFailure shows the step's own
 	case errors.As(err, &locked):
 		return "see who holds it: aurora migrate lock; apply and down wait as long as --lock-timeout says"
+	case errors.As(err, &login):
+		return login.Advice
 	case errors.Is(err, engine.ErrDiskFull):
 		return "free some space, or put the project on another disk"
 	}

@@ -54,7 +54,7 @@ func (a *app) runList(ctx context.Context, o listOptions) error {
 	if err != nil {
 		return err
 	}
-	migrations, err := a.load(s)
+	migrations, err := a.load(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (a *app) runLs(ctx context.Context, o lsOptions) error {
 	if err != nil {
 		return err
 	}
-	migrations, err := a.load(s)
+	migrations, err := a.loadFiles(s)
 	if err != nil {
 		return err
 	}

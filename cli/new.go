@@ -18,9 +18,13 @@ func (a *app) newNewCommand(p *projectOptions) *cobra.Command {
 		Aliases: []string{"create"},
 		Short:   "Create a migration file",
 		Long: `Create <version>_<name>.sql in the migration directory, with the time in UTC as
-version, and bring atlas.sum up to date. The directory is created if need be.`,
+version, and bring atlas.sum up to date. The directory is created if need be.
+
+With --go it is <version>_<name>.go and its test, and a line in the slice
+Migrations of the directory's package, which is created if need be.`,
 		Example: `  aurora migrate --env local new add_users
-  aurora migrate new add_users --dir file://migrations --down`,
+  aurora migrate new add_users --dir file://migrations --down
+  aurora migrate --env local new add-user-roles --go`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: a.runs(func(cmd *cobra.Command, args []string) error {
 			return a.runNew(cmd.Context(), o, args)
@@ -32,9 +36,10 @@ version, and bring atlas.sum up to date. The directory is created if need be.`,
 	o.directory.addFlags(fs)
 	must(fs.MarkHidden("allow-empty"))
 	fs.BoolVar(&o.sql, "sql", false, "a .sql file (the default)")
-	fs.BoolVar(&o.goCode, "go", false, "a Go migration")
-	must(fs.MarkHidden("go")) // until it is there
+	fs.BoolVar(&o.goCode, "go", false, "a migration in Go, with its test")
 	fs.BoolVar(&o.down, "down", false, "also the .down.sql file that rolls it back")
+	cmd.MarkFlagsMutuallyExclusive("go", "sql")
+	cmd.MarkFlagsMutuallyExclusive("go", "down")
 	return cmd
 }
 
@@ -47,9 +52,6 @@ type newOptions struct {
 }
 
 func (a *app) runNew(ctx context.Context, o newOptions, args []string) error {
-	if o.goCode {
-		return &usageError{Err: errors.New("--go is not available yet"), Hint: "write the Go migration by hand and build your own binary: see package cli"}
-	}
 	if o.directory.dir == "" && o.project.env == "" && o.project.config == "" && !hasProjectFile() {
 		// The first migration of a new project has no directory yet.
 		o.directory.dir = "file://migrations"
@@ -62,6 +64,9 @@ func (a *app) runNew(ctx context.Context, o newOptions, args []string) error {
 		return &usageError{Err: errors.New("the directory is made from templates"), Hint: "create the template by hand"}
 	}
 	name := strings.Join(args, "_")
+	if o.goCode {
+		return a.newGo(s, name)
+	}
 	written, err := sqlfile.New(s.dir, name, sqlfile.NewOptions{Down: o.down, At: a.now()})
 	summed := false
 	for _, path := range written {

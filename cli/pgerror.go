@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/dsql"
 	"github.com/aurora-migrate/aurora/postgres"
 )
 
@@ -25,7 +26,8 @@ func mayComeUp(err error) bool {
 		// 57P03 cannot_connect_now, 3D000 invalid_catalog_name,
 		// 53300 too_many_connections, class 08 connection exceptions, 57P01-02
 		// shutdowns: https://www.postgresql.org/docs/16/errcodes-appendix.html
-		case pg.Code == "57P03", pg.Code == "57P01", pg.Code == "57P02", pg.Code == "3D000", pg.Code == "53300":
+		// 53400 is how Aurora DSQL says that too many connect in a second.
+		case pg.Code == "57P03", pg.Code == "57P01", pg.Code == "57P02", pg.Code == "3D000", pg.Code == "53300", pg.Code == "53400":
 			return true
 		}
 		return strings.HasPrefix(pg.Code, "08")
@@ -46,9 +48,10 @@ func mayComeUp(err error) bool {
 	return false
 }
 
-// isBadURL reports whether a connection string could not be read.
+// isBadURL reports whether a connection string could not be read, or asks for
+// what its database does not have.
 func isBadURL(err error) bool {
-	return errors.Is(err, postgres.ErrURL)
+	return errors.Is(err, postgres.ErrURL) || errors.Is(err, dsql.ErrTarget)
 }
 
 // A failure is what a database says of a statement, in the parts that are
@@ -69,6 +72,11 @@ func describe(step *aurora.StepError) failure {
 	}
 	if step.Index < 0 {
 		f.message = "commit: " + f.message
+	}
+	var finding dsql.Finding
+	if errors.As(step.Err, &finding) && finding.Start <= len(step.Step) {
+		f.excerpt = excerpt(step.Step, utf8.RuneCountInString(step.Step[:finding.Start])+1)
+		return f
 	}
 	var pg *pgconn.PgError
 	if !errors.As(step.Err, &pg) {

@@ -21,6 +21,7 @@ type progress struct {
 	log    *slog.Logger
 	text   bool // write the default text
 	verb   string
+	review reviewer
 	header func(aurora.Plan) string
 
 	mu      sync.Mutex
@@ -28,9 +29,16 @@ type progress struct {
 	files   map[string]int // version to index in plan.Items
 	current int            // index of the migration that runs
 	since   time.Time
-	note    string // progress of the step's own
+	note    string    // what it is doing, or progress of the step's own
+	logAt   time.Time // when that goes to the log
 	written map[string]bool
 }
+
+// A log hears of what goes on and on after logFirst, and then every logEvery.
+const (
+	logFirst = 5 * time.Second
+	logEvery = 30 * time.Second
+)
 
 // report takes the runner's events.
 func (p *progress) report(e aurora.Event) {
@@ -88,9 +96,23 @@ func (p *progress) revision(r aurora.Revision) {
 		p.written[r.Version] = true
 		p.current, p.since, p.note = i+1, time.Now(), ""
 	}
+	now := time.Now()
+	if p.note == "" {
+		p.logAt = now.Add(logFirst)
+	}
+	news := !done && r.Activity != "" && !now.Before(p.logAt)
+	if news {
+		p.logAt = now.Add(logEvery)
+	}
+	if !done {
+		p.note = r.Activity
+	}
 	p.mu.Unlock()
+	if news && !p.term.live {
+		p.log.Info(r.Activity, "migration", r.ID())
+	}
 	if done && p.text {
-		_ = p.term.paint.WriteFile(p.out, appliedFile(item, r, nil), p.verb, false)
+		_ = p.term.paint.WriteFile(p.out, appliedFile(item, r, nil, p.review), p.verb, false)
 	}
 }
 

@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/cli/internal/report"
@@ -54,9 +54,9 @@ func sqlText(sql string) string {
 
 // appliedFile describes what became of one item: all its steps after those an
 // earlier run did, or those up to the one that failed.
-func appliedFile(it aurora.Item, r aurora.Revision, failure *aurora.StepError) *report.AppliedFile {
+func appliedFile(it aurora.Item, r aurora.Revision, failure *aurora.StepError, review reviewer) *report.AppliedFile {
 	f := &report.AppliedFile{
-		File: reportFile(it.Migration), Start: r.StartedAt, End: r.FinishedAt, Skipped: it.Revision.Done,
+		File: reportFile(it.Migration), Start: r.StartedAt, End: r.FinishedAt, Skipped: finished(it.Revision),
 	}
 	if f.End.IsZero() || f.End.Before(f.Start) {
 		f.End = f.Start
@@ -70,10 +70,93 @@ func appliedFile(it aurora.Item, r aurora.Revision, failure *aurora.StepError) *
 	if failure != nil && failure.Index >= 0 {
 		last = min(failure.Index+1, last)
 	}
-	for i := it.Revision.Done; i < last; i++ {
-		f.Applied = append(f.Applied, stepText(steps[i]))
+	at := left(it)
+	for i, step := range steps[:last] {
+		if _, ok := at[i]; ok {
+			f.Applied = append(f.Applied, stepText(step))
+		}
+	}
+	for _, w := range review.of(it) {
+		if i, ok := at[w.Statement]; ok && w.SQL != "" && w.Statement < last {
+			f.Rewrites = append(f.Rewrites, &report.Rewrite{Index: i, Stmt: f.Applied[i], Sent: sqlText(w.SQL), Changes: w.Changes})
+		}
 	}
 	return f
+}
+
+// left gives the steps of an item that have to run, each with its place among
+// them: those after the ones that an earlier run did, and of those the ones that
+// are to run again.
+func left(it aurora.Item) map[int]int {
+	at := make(map[int]int)
+	for i := range it.Migration.Steps(it.Direction) {
+		if r := it.Revision; i >= r.Done || i < len(r.Hashes) && r.Hashes[i] == "" {
+			at[i] = len(at)
+		}
+	}
+	return at
+}
+
+// finished counts the steps of a revision that need not run again.
+func finished(r aurora.Revision) int {
+	n := r.Done
+	for i, h := range r.Hashes {
+		if h == "" && i < r.Done {
+			n--
+		}
+	}
+	return n
+}
+
+// A reviewer tells how a store sends what is in the files. Nil is for one that
+// sends it as it stands.
+type reviewer func(aurora.Migration, aurora.Direction) []aurora.Review
+
+func (t *target) reviewer() reviewer {
+	if r, ok := t.store.(aurora.Reviewer); ok {
+		return r.Review
+	}
+	return nil
+}
+
+func (r reviewer) of(it aurora.Item) []aurora.Review {
+	if r == nil {
+		return nil
+	}
+	return r(it.Migration, it.Direction)
+}
+
+// refusals returns the reasons for which the rest of an item would not run.
+func (r reviewer) refusals(it aurora.Item) []*aurora.StepError {
+	var steps []*aurora.StepError
+	at := left(it)
+	for _, w := range r.of(it) {
+		var step *aurora.StepError
+		if _, ok := at[w.Statement]; (ok || w.Statement >= it.Revision.Done) && errors.As(w.Err, &step) {
+			steps = append(steps, step)
+		}
+	}
+	return steps
+}
+
+// refused adds to the error of a plan that was refused the reasons that it does
+// not name.
+func (r reviewer) refused(items []aurora.Item, err error) error {
+	var step *aurora.StepError
+	if !errors.As(err, &step) {
+		return err
+	}
+	var all []*aurora.StepError
+	for _, it := range items {
+		all = append(all, r.refusals(it)...)
+	}
+	among := slices.ContainsFunc(all, func(s *aurora.StepError) bool {
+		return s.Version == step.Version && s.Pos == step.Pos && s.Err.Error() == step.Err.Error()
+	})
+	if len(all) < 2 || !among {
+		return err
+	}
+	return &refusedError{err, all}
 }
 
 // checks describes the checks before an item. Which of them failed is known
@@ -104,7 +187,7 @@ func checks(it aurora.Item, failure *aurora.StepError) []*report.FileChecks {
 }
 
 // appliedFiles describes all that a run did or began, with its error.
-func (a *app) appliedFiles(e aurora.Execution, err error) []*report.AppliedFile {
+func (a *app) appliedFiles(e aurora.Execution, err error, review reviewer) []*report.AppliedFile {
 	items := make(map[string]aurora.Item, len(e.Plan.Items))
 	for _, it := range e.Plan.Items {
 		items[it.Migration.Version] = it
@@ -133,12 +216,12 @@ func (a *app) appliedFiles(e aurora.Execution, err error) []*report.AppliedFile 
 		} else if r.State != aurora.Completed {
 			continue
 		}
-		files = append(files, failed(appliedFile(it, r, failure), failure, text))
+		files = append(files, failed(appliedFile(it, r, failure, review), failure, text))
 	}
 	if step != nil && !seen {
 		if it, ok := items[step.Version]; ok {
 			now := a.now()
-			files = append(files, failed(appliedFile(it, aurora.Revision{StartedAt: now, FinishedAt: now}, step), step, text))
+			files = append(files, failed(appliedFile(it, aurora.Revision{StartedAt: now, FinishedAt: now}, step, review), step, text))
 		}
 	}
 	return files
@@ -151,13 +234,32 @@ func failed(f *report.AppliedFile, step *aurora.StepError, text string) *report.
 	return f
 }
 
-// plannedFiles describes a plan as if it had run: what --dry-run shows.
-func plannedFiles(plan aurora.Plan, now time.Time) []*report.AppliedFile {
+// plannedFiles describes a plan as if it had run: what --dry-run shows. The
+// error is the first reason for which it would not run.
+func (a *app) plannedFiles(plan aurora.Plan, review reviewer) ([]*report.AppliedFile, error) {
 	var files []*report.AppliedFile
+	var first error
+	now := a.now()
 	for _, it := range plan.Items {
-		files = append(files, appliedFile(it, aurora.Revision{StartedAt: now, FinishedAt: now}, nil))
+		f := appliedFile(it, aurora.Revision{StartedAt: now, FinishedAt: now}, nil, review)
+		at := left(it)
+		for _, step := range review.refusals(it) {
+			text := a.errorText(step.Err)
+			if f.Error == nil {
+				f = failed(f, step, text)
+			}
+			index, ok := at[step.Index]
+			if !ok || len(f.Applied) == 0 {
+				index = -1
+			}
+			f.Refused = append(f.Refused, &report.Refusal{
+				Index: index, Stmt: sqlText(step.Step), Pos: step.Pos, Text: strings.TrimPrefix(text, "nothing ran: "), Hint: step.Hint,
+			})
+			first = cmp.Or[error](first, step)
+		}
+		files = append(files, f)
 	}
-	return files
+	return files, review.refused(plan.Items, first)
 }
 
 // concise puts the attempts to connect, which pgx lists one to a line and twice

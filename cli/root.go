@@ -33,7 +33,7 @@ func (a *app) newRootCommand() *cobra.Command {
 	root.SetErr(a.err)
 	root.PersistentFlags().StringVar(&o.level, "log-level", "info", "log `level`: debug, info, warn or error")
 	root.PersistentFlags().StringVar(&o.format, "log-format", "text", "log `format`: text or json")
-	root.AddCommand(a.newMigrateCommand(), a.newVersionCommand())
+	root.AddCommand(a.newMigrateCommand(), a.newLocalCommand(), a.newVersionCommand())
 	root.CompletionOptions.HiddenDefaultCmd = false
 	return root
 }

@@ -52,7 +52,7 @@ func (a *app) runSet(ctx context.Context, o setOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	migrations, err := a.load(s)
+	migrations, err := a.load(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ type databaseOptions struct {
 }
 
 func (o *databaseOptions) addFlags(fs *pflag.FlagSet) {
-	fs.StringVarP(&o.url, "url", "u", "", "database `URL`; local:// starts a PostgreSQL of your own")
+	fs.StringVarP(&o.url, "url", "u", "", "database `URL`; local:// starts an Aurora DSQL of your own")
 	fs.StringVar(&o.revisionsSchema, "revisions-schema", "", "`schema` of the history tables")
 	fs.StringVar(&o.project, "project", "", "`name` that separates several histories in one database")
 }
@@ -222,7 +222,7 @@ func (a *app) checked(all []settings, database bool) ([]settings, error) {
 }
 
 // schemes are the databases that aurora runs on.
-var schemes = []string{"postgres", "postgresql", "local"}
+var schemes = []string{"postgres", "postgresql", "dsql", "local"}
 
 func checkURL(raw string) error {
 	scheme, _, ok := strings.Cut(raw, "://")
@@ -230,7 +230,7 @@ func checkURL(raw string) error {
 		if strings.Contains(raw, "=") { // libpq's keywords
 			return nil
 		}
-		return &usageError{Err: errors.New("the database url has no scheme"), Hint: "write postgres://user@host:5432/database, or local://"}
+		return &usageError{Err: errors.New("the database url has no scheme"), Hint: "write dsql://admin@host, postgres://user@host:5432/database, or local://"}
 	}
 	for _, s := range schemes {
 		if scheme == s {

@@ -92,7 +92,7 @@ func showText(r aurora.Revision) string {
 	line("by", r.Holder.String())
 	line("with", r.Operator)
 	line("execution", r.ExecutionID)
-	line("steps", fmt.Sprintf("%d of %d", r.Done, r.Steps))
+	line("steps", fmt.Sprintf("%d of %d", finished(r), r.Steps))
 	line("at", r.ErrorPos)
 	line("statement", r.ErrorStep)
 	line("error", r.Error)

@@ -92,7 +92,7 @@ func (a *app) runStatus(ctx context.Context, o statusOptions) error {
 	if err != nil {
 		return err
 	}
-	migrations, err := a.load(s)
+	migrations, err := a.load(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -171,8 +171,9 @@ func (a *app) addTrouble(rep *report.Status, st aurora.Status) {
 		rep.LastState, rep.LastHolder = string(last.State), last.Holder.String()
 		rep.Error = strings.TrimPrefix(a.oneLine(last.Error), "ERROR: ")
 		rep.SQL = a.oneLine(last.ErrorStep)
+		rep.Activity = a.oneLine(last.Activity)
 		if last.Direction == aurora.Up && last.Done > 0 {
-			rep.Current, rep.Count, rep.Total = last.Version, last.Done, last.Steps
+			rep.Current, rep.Count, rep.Total = last.Version, finished(*last), last.Steps
 		}
 	}
 	if len(st.OutOfOrder) > 0 {
@@ -207,7 +208,7 @@ func (a *app) oneLine(s string) string {
 
 func (a *app) statusRevision(r aurora.Revision) *report.Revision {
 	rev := &report.Revision{
-		Version: r.Version, Description: r.Name, Type: "applied", Applied: r.Done, Total: r.Steps, ExecutedAt: r.StartedAt,
+		Version: r.Version, Description: r.Name, Type: "applied", Applied: finished(r), Total: r.Steps, ExecutedAt: r.StartedAt,
 		Error: a.secrets.hide(r.Error), ErrorStmt: a.secrets.hide(r.ErrorStep), OperatorVersion: r.Operator,
 	}
 	switch r.Kind {

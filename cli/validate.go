@@ -33,6 +33,6 @@ func (a *app) runValidate(ctx context.Context, o validateOptions) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.load(s)
+	_, err = a.loadFiles(s)
 	return err
 }

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/aurora-migrate/aurora/internal/gobuild"
 )
 
 // version is set by release builds with -ldflags "-X …/cli.version=v1.2.3".
@@ -23,15 +26,25 @@ func (a *app) newVersionCommand() *cobra.Command {
 }
 
 // buildVersion returns what the linker was told, or else what the go command
-// recorded.
+// recorded, be it for a program of somebody else's module.
 func buildVersion() string {
 	if version != "" {
 		return version
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(devel)"
 	}
-	return "(devel)"
+	module := &info.Main
+	for _, dep := range info.Deps {
+		if dep.Path == gobuild.Module {
+			module = dep
+		}
+	}
+	if module.Replace != nil {
+		module = module.Replace
+	}
+	return cmp.Or(module.Version, "(devel)")
 }
 
 // operator names this program in the history.

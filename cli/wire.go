@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,9 @@ import (
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/cli/internal/report"
+	"github.com/aurora-migrate/aurora/dsql"
 	"github.com/aurora-migrate/aurora/internal/config"
+	"github.com/aurora-migrate/aurora/localdsql"
 	"github.com/aurora-migrate/aurora/localdsql/engine"
 	"github.com/aurora-migrate/aurora/postgres"
 	"github.com/aurora-migrate/aurora/sqlfile"
@@ -32,62 +35,117 @@ type opener func(context.Context, *app, settings) (*target, error)
 // openTarget opens what a URL names.
 func openTarget(ctx context.Context, a *app, s settings) (*target, error) {
 	if !strings.HasPrefix(s.url, "local://") {
-		return openPostgres(ctx, a, s, s.url)
+		return openDatabase(ctx, a, s, s.url)
 	}
-	server, database, err := startLocal(ctx, a, s)
+	local, err := parseLocal(s)
 	if err != nil {
 		return nil, err
 	}
-	t, err := func() (*target, error) {
-		if err := server.CreateDatabase(ctx, database); err != nil {
-			return nil, err
-		}
-		return openPostgres(ctx, a, s, server.URL(database))
-	}()
+	server, err := local.start(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	t, err := openDatabase(ctx, a, s, server.url)
 	if err != nil {
 		stop, cancel := cleanup(ctx)
 		defer cancel()
-		return nil, errors.Join(err, server.Stop(stop))
+		return nil, errors.Join(err, server.stop(stop))
 	}
 	closeDB := t.close
-	t.close = func(ctx context.Context) error { return errors.Join(closeDB(ctx), server.Stop(ctx)) }
+	t.close = func(ctx context.Context) error { return errors.Join(closeDB(ctx), server.stop(ctx)) }
 	return t, nil
 }
 
-func openPostgres(ctx context.Context, a *app, s settings, url string) (*target, error) {
-	db, err := postgres.Open(ctx, postgres.Config{URL: url, Schema: s.schema, Project: s.name, Logger: a.log})
+// isDSQL reports whether an environment's database is an Aurora DSQL, real or
+// local.
+func (s settings) isDSQL() bool {
+	if !strings.HasPrefix(s.url, "local://") {
+		return dsql.IsTarget(s.url)
+	}
+	local, err := parseLocal(s)
+	return err == nil && !local.postgres
+}
+
+func openDatabase(ctx context.Context, a *app, s settings, url string) (*target, error) {
+	if !s.isDSQL() {
+		db, err := postgres.Open(ctx, postgres.Config{URL: url, Schema: s.schema, Project: s.name, Logger: a.log})
+		if err != nil {
+			return nil, err
+		}
+		return &target{store: db, close: db.Close}, nil
+	}
+	cfg := dsql.Config{URL: url, Schema: s.schema, Project: s.name, Logger: a.log}
+	if s.env != nil && s.env.DSQLToken != nil && url == s.env.URL.Value {
+		// The token in the URL was made when the file was read, and ends after
+		// minutes.
+		source := s.env.DSQLToken
+		cfg.Token = func(ctx context.Context, _, _, _ string) (string, error) { return source.Token(ctx) }
+	}
+	db, err := dsql.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	return &target{store: db, close: db.Close}, nil
 }
 
-// startLocal starts the PostgreSQL of local://NAME, whose data lie in .aurora
-// beside the project file, and returns the database's name.
-func startLocal(ctx context.Context, a *app, s settings) (*engine.Server, string, error) {
+// A localTarget is a database on this machine, as local://NAME?engine=… names
+// it. Its data lie in .aurora beside the project file.
+type localTarget struct {
+	dir      string
+	name     string
+	postgres bool // plain PostgreSQL instead of DSQL
+}
+
+func parseLocal(s settings) (localTarget, error) {
 	u, err := url.Parse(s.url)
 	if err != nil {
-		return nil, "", &usageError{Err: fmt.Errorf("the database url: %w", errors.Unwrap(err))}
+		return localTarget{}, &usageError{Err: fmt.Errorf("the database url: %w", errors.Unwrap(err))}
 	}
-	if e := u.Query().Get("engine"); e != "" && e != "postgres" {
-		return nil, "", &usageError{Err: fmt.Errorf("local:// has no engine %q", e), Hint: "leave it out, or say engine=postgres"}
+	l := localTarget{name: u.Host}
+	switch e := u.Query().Get("engine"); e {
+	case "", "dsql":
+		l.name = cmp.Or(l.name, localdsql.DefaultCluster)
+		if err := localdsql.CheckName(l.name); err != nil {
+			return l, &usageError{Err: fmt.Errorf("the database url: %w", err)}
+		}
+	case "postgres":
+		l.name = cmp.Or(l.name, s.name, "aurora")
+		l.postgres = true
+	default:
+		return l, &usageError{Err: fmt.Errorf("local:// has no engine %q", e), Hint: "leave it out for Aurora DSQL, or say engine=postgres"}
 	}
-	dir := "."
+	l.dir = "."
 	if s.project != nil {
-		dir = s.project.ConfigDir
+		l.dir = s.project.ConfigDir
 	}
-	database := u.Host
-	if database == "" {
-		database = s.name
+	l.dir = filepath.Join(l.dir, ".aurora")
+	return l, nil
+}
+
+// A localServer is a local database that runs, at least until stop.
+type localServer struct {
+	url  string
+	stop func(context.Context) error
+}
+
+func (l localTarget) start(ctx context.Context, a *app) (localServer, error) {
+	if !l.postgres {
+		c, err := localdsql.Connect(ctx, localdsql.Config{Dir: l.dir, Logger: a.log}, l.name)
+		if err != nil {
+			return localServer{}, err
+		}
+		return localServer{c.URL, c.Close}, nil
 	}
-	if database == "" {
-		database = "aurora"
-	}
-	server, err := engine.Start(ctx, engine.Config{Dir: filepath.Join(dir, ".aurora"), Logger: a.log})
+	server, err := engine.Start(ctx, engine.Config{Dir: l.dir, Logger: a.log})
 	if err != nil {
-		return nil, "", err
+		return localServer{}, err
 	}
-	return server, database, nil
+	if err := server.CreateDatabase(ctx, l.name); err != nil {
+		stop, cancel := cleanup(ctx)
+		defer cancel()
+		return localServer{}, errors.Join(err, server.Stop(stop))
+	}
+	return localServer{server.URL(l.name), server.Stop}, nil
 }
 
 // cleanup returns a context for what must be done also after an interrupt.
@@ -123,13 +181,48 @@ func reportEnv(s settings) report.Env {
 	if !strings.Contains(dir, "://") {
 		dir = "file://" + dir
 	}
-	return report.Env{Driver: "postgres", URL: report.NewURL(config.Redact(s.url)), Dir: dir}
+	driver := "postgres"
+	if s.isDSQL() {
+		driver = "dsql"
+	}
+	return report.Env{Driver: driver, URL: report.NewURL(config.Redact(s.url)), Dir: dir}
 }
 
-// load reads the migrations of an environment's directory and adds the Go
-// migrations of this binary.
-func (a *app) load(s settings) ([]aurora.Migration, error) {
-	opts := sqlfile.Options{AllowEmpty: s.empty || len(a.migrations) > 0}
+// load reads the migrations of an environment's directory, with the Go
+// migrations between them. A program without the Go migrations that the
+// directory has does not return from here; see becomeGo.
+func (a *app) load(ctx context.Context, s settings) ([]aurora.Migration, error) {
+	dir, ok := s.goDir()
+	if ok && !a.hasGo {
+		return nil, a.becomeGo(ctx, s, dir)
+	}
+	a.loaded = true
+	return a.loadFiles(s)
+}
+
+// loadFiles is load for commands that run nothing: a program without the Go
+// migrations knows of them what their files say.
+func (a *app) loadFiles(s settings) ([]aurora.Migration, error) {
+	dir, ok := s.goDir()
+	migrations, err := a.loadSQL(s, ok || len(a.migrations) > 0)
+	if err != nil {
+		return nil, err
+	}
+	var code []aurora.Migration
+	if ok && !a.hasGo {
+		code, err = listGo(dir)
+	} else {
+		code, err = a.goMigrations(s)
+	}
+	if err != nil {
+		return nil, directoryError(err)
+	}
+	return aurora.Sort(append(migrations, code...))
+}
+
+// loadSQL reads the .sql files of an environment's directory.
+func (a *app) loadSQL(s settings, allowEmpty bool) ([]aurora.Migration, error) {
+	opts := sqlfile.Options{AllowEmpty: s.empty || allowEmpty}
 	var migrations []aurora.Migration
 	var err error
 	if files, ok := s.rendered(); ok {
@@ -141,10 +234,7 @@ func (a *app) load(s settings) ([]aurora.Migration, error) {
 	} else {
 		migrations, err = sqlfile.LoadDir(s.dir, opts)
 	}
-	if err != nil {
-		return nil, directoryError(err)
-	}
-	return aurora.Sort(append(migrations, a.migrations...))
+	return migrations, directoryError(err)
 }
 
 // rendered returns the files of a directory that data "template_dir" made.

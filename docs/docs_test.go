@@ -6,6 +6,7 @@
 //
 //	sql file=migrations/1_a.sql   is written to that file, in any language
 //	sql run                       is run on the database, as a superuser
+//	sql run role=x                as that role of the local DSQL
 //	console                       lines with "$ " are run by the shell, the
 //	                              lines below them are the output; a line "..."
 //	                              stands for any lines. A command must exit with
@@ -13,8 +14,12 @@
 //	console exit=2                or unless the block says so
 //	console background            is started, and waited for until it has the
 //	                              lock; "$ kill -9 1" kills it, whatever its number
+//	console background status=x   and until status says x
 //	yaml                          each "command: [...]" is run
-//	hcl, sql                      must load, or be SQL
+//	hcl, sql, json                must load, or be SQL or JSON
+//
+// The database is a PostgreSQL; in dsql.md it is a local DSQL, which runs before
+// the first block unless a block says "aurora local up".
 //
 // The environments "local" and "production" exist unless the story has an
 // aurora.hcl of its own. Times, durations, process ids and the like are not
@@ -64,10 +69,10 @@ func build(t *testing.T) string {
 // TestCommands plays the stories of the pages, and what the README shows.
 func TestCommands(t *testing.T) {
 	bin := build(t)
-	for _, page := range []string{"migrations.md", "operations.md", "atlas.md"} {
+	for _, page := range []string{"migrations.md", "operations.md", "atlas.md", "dsql.md"} {
 		t.Run(page, func(t *testing.T) {
 			lines := readLines(t, page)
-			p := &player{page: page, bin: bin}
+			p := &player{page: page, bin: bin, dsql: page == "dsql.md"}
 			for _, s := range sections(lines) {
 				t.Run(s.title, func(t *testing.T) { p.play(t, s) })
 			}

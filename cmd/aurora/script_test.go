@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/cli"
+	"github.com/aurora-migrate/aurora/localdsql"
 	"github.com/aurora-migrate/aurora/localdsql/engine"
 )
 
@@ -49,14 +52,27 @@ func goMigrations() []aurora.Migration {
 	}}
 }
 
-// TestScripts runs the program on a real PostgreSQL. Each script has a
-// database of its own: $URL, its name $DB, and $SOCKET, the server's directory.
-// Besides testscript's own commands there are:
+// TestScripts runs the program on a real PostgreSQL, and TestScriptsOnDSQL runs
+// it on a local DSQL. Each script has a database of its own, whose name is $DB
+// and whose URL is
+//
+//	$URL          of a role that may do all
+//	$GUARDED_URL  the same, with a secret in it
+//	$WRONG_URL    with a secret that is not let in
+//	$POOR_URL     of a role without rights
+//	$LATER_URL    of a database that is not there yet; on PostgreSQL only
+//
+// A script that begins with "# PostgreSQL only" or "# DSQL only" runs on that
+// only. Besides testscript's own commands there are:
 //
 //	exits CODE PROGRAM ARGS…    run a program that must end with that code
 //	sql STATEMENT               run SQL and print the rows, columns by tabs
 //	await STATEMENT VALUE       until the SQL answers with that value
+//	sleeping N                  until N sessions are in the middle of pg_sleep(300)
 //	masked FILE                 print a file with times, pids and the like masked
+//	faults [SPECIFICATION]      what goes wrong in the local DSQL from now on
+//	restart                     the local DSQL, which gets another $URL
+//	[dsql] and [postgres]       conditions: what it runs on
 //	start NAME PROGRAM ARGS…    run a program in the background
 //	signal NAME INT|TERM|HUP|KILL
 //	ends NAME CODE              wait for it; it must end with that code
@@ -73,9 +89,10 @@ func TestScripts(t *testing.T) {
 	})
 	prepareServer(t, server)
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+		Files:               scripts(t, "# DSQL only"),
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Condition:           onEngine("postgres"),
 		Setup: func(env *testscript.Env) error {
 			name := strings.NewReplacer("-", "_", ".", "_").Replace(filepath.Base(env.WorkDir))
 			if err := server.CreateDatabase(ctx, name); err != nil {
@@ -87,7 +104,8 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("URL", u.String())
 			env.Setenv("DB", name)
-			env.Setenv("SOCKET", server.SocketDir())
+			socket := server.SocketDir()
+			env.Values[masksKey{}] = strings.NewReplacer(url.QueryEscape(socket), "SOCKET", socket, "SOCKET", name, "DB", env.WorkDir, "$WORK")
 			u.User = url.UserPassword("guarded", password)
 			env.Setenv("GUARDED_URL", u.String())
 			u.User = url.UserPassword("guarded", "wr0ng-and-l0ng")
@@ -100,11 +118,121 @@ func TestScripts(t *testing.T) {
 			env.Values[jobsKey{}] = map[string]*exec.Cmd{}
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "sql": sqlCommand, "await": await, "masked": masked,
-			"start": start, "signal": sendSignal, "ends": ends,
-		},
+		Cmds: commands,
 	})
+}
+
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"exits": exits, "sql": sqlCommand, "await": await, "sleeping": sleeping, "masked": masked,
+	"faults": setFaults, "restart": restart, "start": start, "signal": sendSignal, "ends": ends,
+}
+
+func TestScriptsOnDSQL(t *testing.T) {
+	ctx := context.Background()
+	server, err := localdsql.Open(ctx, localdsql.Config{Throwaway: true})
+	if err != nil {
+		t.Fatalf("these tests need a PostgreSQL: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	testscript.Run(t, testscript.Params{
+		Files:               scripts(t, "# PostgreSQL only"),
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Condition:           onEngine("dsql"),
+		Setup: func(env *testscript.Env) error {
+			own, err := ownServer(ctx, env)
+			if err != nil {
+				return err
+			}
+			return setUpDSQL(ctx, cmp.Or(own, server), env)
+		},
+		Cmds: commands,
+	})
+}
+
+// ownServer gives a script that has something go wrong a server of its own.
+func ownServer(ctx context.Context, env *testscript.Env) (*localdsql.Server, error) {
+	name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
+	text, err := os.ReadFile(filepath.Join("testdata", "script", name+".txtar"))
+	if err != nil || !strings.Contains(string(text), "\nfaults ") {
+		return nil, err
+	}
+	server, err := localdsql.Open(ctx, localdsql.Config{Throwaway: true})
+	if err != nil {
+		return nil, err
+	}
+	env.Defer(func() {
+		if err := server.Close(context.Background()); err != nil {
+			env.T().Log(err)
+		}
+	})
+	return server, nil
+}
+
+func setUpDSQL(ctx context.Context, server *localdsql.Server, env *testscript.Env) error {
+	name := strings.NewReplacer("-", "_", ".", "_").Replace(filepath.Base(env.WorkDir))
+	cluster, err := server.Cluster(ctx, name)
+	if err != nil {
+		return err
+	}
+	poor := "poor_" + name // the clusters of a server share their roles
+	for _, sql := range []string{"CREATE ROLE " + poor + " WITH LOGIN", "AWS IAM GRANT " + poor + " TO 'arn:aws:iam::111122223333:role/poor'"} {
+		if _, err := query(ctx, cluster.URL(), sql); err != nil {
+			return err
+		}
+	}
+	u, err := url.Parse(cluster.URL())
+	if err != nil {
+		return err
+	}
+	env.Setenv("URL", cluster.URL())
+	env.Setenv("GUARDED_URL", cluster.URL())
+	env.Setenv("POOR_URL", cluster.URLFor(poor))
+	token, err := cluster.Token(ctx, poor, 0)
+	if err != nil {
+		return err
+	}
+	host := u.Host
+	u.User = url.UserPassword("admin", token)
+	env.Setenv("WRONG_URL", u.String())
+	env.Setenv("DB", "postgres")
+	env.Setenv("NO_COLOR", "")
+	env.Values[masksKey{}] = strings.NewReplacer(url.QueryEscape(cluster.CAFile()), "CERTIFICATE", cluster.CAFile(), "CERTIFICATE", host, "HOST", env.WorkDir, "$WORK")
+	env.Values[clusterKey{}] = &opened{server, cluster}
+	env.Values[jobsKey{}] = map[string]*exec.Cmd{}
+	return nil
+}
+
+// scripts returns the files of the scripts, without those that begin with a
+// text, and without those that use no database of the test's if they run on
+// PostgreSQL already.
+func scripts(t *testing.T, without string) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	return slices.DeleteFunc(files, func(name string) bool {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.HasPrefix(string(text), without) || without == "# PostgreSQL only" && !strings.Contains(string(text), "URL")
+	})
+}
+
+// onEngine makes the conditions [dsql] and [postgres].
+func onEngine(name string) func(string) (bool, error) {
+	return func(cond string) (bool, error) {
+		if cond != "dsql" && cond != "postgres" {
+			return false, fmt.Errorf("unknown condition %q", cond)
+		}
+		return cond == name, nil
+	}
 }
 
 // prepareServer makes a role that needs a password and one without rights.
@@ -191,16 +319,28 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: await STATEMENT VALUE")
 	}
+	until(ts, args[0], args[1])
+}
+
+func until(ts *testscript.TestScript, sql, want string) {
 	for deadline := time.Now().Add(patience); ; {
-		out, err := query(context.Background(), ts.Getenv("URL"), args[0])
-		if err == nil && strings.TrimSpace(out) == args[1] {
+		out, err := query(context.Background(), ts.Getenv("URL"), sql)
+		if err == nil && strings.TrimSpace(out) == want {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%s: got %q, %v; want %q", args[0], out, err, args[1])
+			ts.Fatalf("%s: got %q, %v; want %q", sql, out, err, want)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+func sleeping(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sleeping N")
+	}
+	until(ts, `SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)%' AND state = 'active' AND pid <> pg_backend_pid()
+		AND datid = (SELECT datid FROM pg_stat_activity WHERE pid = pg_backend_pid())`, args[0])
 }
 
 // masks replace what differs from run to run.
@@ -227,12 +367,38 @@ func masked(ts *testscript.TestScript, neg bool, args []string) {
 			text = m.re.ReplaceAllString(text, m.to)
 		}
 	}
-	text = strings.ReplaceAll(text, ts.Getenv("WORK"), "$WORK")
-	text = strings.ReplaceAll(text, url.QueryEscape(ts.Getenv("SOCKET")), "SOCKET")
-	text = strings.ReplaceAll(text, ts.Getenv("SOCKET"), "SOCKET")
-	text = strings.ReplaceAll(text, ts.Getenv("DB"), "DB")
-	_, err := fmt.Fprint(ts.Stdout(), text)
+	_, err := fmt.Fprint(ts.Stdout(), ts.Value(masksKey{}).(*strings.Replacer).Replace(text))
 	ts.Check(err)
+}
+
+// masksKey is of the names that differ from run to run.
+type masksKey struct{}
+
+type clusterKey struct{}
+
+type opened struct {
+	server  *localdsql.Server
+	cluster *localdsql.Cluster
+}
+
+func setFaults(ts *testscript.TestScript, neg bool, args []string) {
+	o, ok := ts.Value(clusterKey{}).(*opened)
+	if neg || len(args) > 1 || !ok {
+		ts.Fatalf("usage: faults [SPECIFICATION], on a local DSQL")
+	}
+	ts.Check(o.cluster.Faults().Set(strings.Join(args, "")))
+}
+
+func restart(ts *testscript.TestScript, neg bool, args []string) {
+	o, ok := ts.Value(clusterKey{}).(*opened)
+	if neg || len(args) > 0 || !ok {
+		ts.Fatalf("usage: restart, on a local DSQL")
+	}
+	ts.Check(o.cluster.Close(context.Background()))
+	cluster, err := o.server.Cluster(context.Background(), o.cluster.Name())
+	ts.Check(err)
+	o.cluster = cluster
+	ts.Setenv("URL", cluster.URL())
 }
 
 type jobsKey struct{}
@@ -244,7 +410,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: start NAME PROGRAM ARGS…")
 	}
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "XDG_CACHE_HOME"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	path, err := lookPath(ts.Getenv("PATH"), args[1])

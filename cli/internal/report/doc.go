@@ -77,10 +77,41 @@ type AppliedFile struct {
 	File
 	Start   time.Time
 	End     time.Time
-	Skipped int           `json:"Skipped,omitempty"` // statements an earlier run did
-	Applied []string      `json:"Applied,omitempty"` // statements that ran, the failed one included
+	Skipped int      `json:"Skipped,omitempty"` // statements an earlier run did
+	Applied []string `json:"Applied,omitempty"` // statements that ran, the failed one included
+	// Rewrites are the statements that the database was sent in other words.
+	Rewrites []*Rewrite `json:"Rewrites,omitempty"`
+	// Refused are, in a dry run, the statements that the database would not take.
+	Refused []*Refusal    `json:"Refused,omitempty"`
 	Checks  []*FileChecks `json:"Checks,omitempty"`
 	Error   *StmtError    `json:"Error,omitempty"`
+}
+
+// A Rewrite is a statement that the database takes in other words.
+type Rewrite struct {
+	Index   int      `json:"-"` // among the file's Applied
+	Stmt    string   // as the file has it
+	Sent    string   // as it is sent
+	Changes []string // what is different
+}
+
+// A Refusal is a reason for which a statement, and with it everything, would
+// not run.
+type Refusal struct {
+	Index int    `json:"-"` // among the file's Applied
+	Stmt  string // as the file has it
+	Pos   string // "file:line:col"
+	Text  string // the reason
+	Hint  string `json:"Hint,omitempty"` // what to write instead
+}
+
+// refused returns how many statements were refused.
+func (f *AppliedFile) refused() int {
+	statements := make(map[int]bool)
+	for _, r := range f.Refused {
+		statements[r.Index] = true
+	}
+	return len(statements)
 }
 
 // checksFailed reports whether no statement ran because a check did not hold.
@@ -219,6 +250,8 @@ type Status struct {
 	// who ran it.
 	LastState  string `json:"LastState,omitempty"`
 	LastHolder string `json:"LastHolder,omitempty"`
+	// Activity is what goes on in the database because of that attempt.
+	Activity string `json:"Activity,omitempty"`
 	// LockedBy is who holds the lock, where it was asked for.
 	LockedBy string `json:"LockedBy,omitempty"`
 
@@ -272,8 +305,9 @@ func (p Paint) summary(indent string, took time.Duration, files []*AppliedFile, 
 		}
 		filesFailed++
 		if !f.checksFailed() && len(f.Applied) > 0 {
-			stmtsOK--
-			stmtsFailed++
+			n := max(1, f.refused())
+			stmtsOK -= n
+			stmtsFailed += n
 		}
 	}
 	first := took.String()

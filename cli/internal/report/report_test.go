@@ -17,6 +17,7 @@ func TestSummary(t *testing.T) {
 	broken := &AppliedFile{Applied: []string{"a", "b"}, Error: &StmtError{Text: "no"}}
 	checked := &AppliedFile{Applied: []string{"a"}, Checks: []*FileChecks{{Stmts: []*Check{{Stmt: "x"}, {Stmt: "y"}}}}}
 	refused := &AppliedFile{Error: &StmtError{}, Checks: []*FileChecks{{Stmts: []*Check{{}, {Error: &failed}}, Error: &StmtError{Text: "no"}}}}
+	never := &AppliedFile{Applied: []string{"a", "b", "c"}, Error: &StmtError{}, Refused: []*Refusal{{Index: 0}, {Index: 0}, {Index: 2}}}
 	tests := []struct {
 		name  string
 		files []*AppliedFile
@@ -27,12 +28,42 @@ func TestSummary(t *testing.T) {
 		{"two", []*AppliedFile{ok, ok}, "-- 1s\n  -- 2 migrations\n  -- 4 sql statements"},
 		{"one of two", []*AppliedFile{ok, broken}, "-- 1s\n  -- 1 migration ok, 1 with errors\n  -- 3 sql statements ok, 1 with errors"},
 		{"none", []*AppliedFile{broken}, "-- 1s\n  -- 1 migration with errors\n  -- 1 sql statement ok, 1 with errors"},
+		{"refused", []*AppliedFile{never}, "-- 1s\n  -- 1 migration with errors\n  -- 1 sql statement ok, 2 with errors"},
 		{"a check", []*AppliedFile{refused}, "-- 1s\n  -- 1 migration with errors\n  -- 1 check ok, 1 failure"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &Apply{Applied: tt.files, Start: time.Unix(0, 0), End: time.Unix(1, 0)}
 			if diff := cmp.Diff(tt.want, a.Summary("  ")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Below a statement stands how it was sent, and why it would be refused; a
+// reason that is about no statement comes last.
+func TestWriteFile(t *testing.T) {
+	f := &AppliedFile{
+		File: File{Version: "1"}, Applied: []string{"a", "b"}, Error: &StmtError{Text: "first"},
+		Rewrites: []*Rewrite{{Index: 1, Changes: []string{`with "x"`, `without "y"`}}},
+		Refused:  []*Refusal{{Index: 0, Text: "first"}, {Index: 0, Text: "second"}, {Index: 1, Text: "third"}},
+	}
+	for _, tt := range []struct {
+		name    string
+		refused []*Refusal
+		want    string
+	}{
+		{"refused", f.Refused, "    -> a\n       first\n       second\n    -> b\n       -- sent with \"x\", without \"y\"\n       third\n  -- refused\n"},
+		{"nowhere", []*Refusal{{Index: -1, Text: "first"}}, "    -> a\n    -> b\n       -- sent with \"x\", without \"y\"\n    first\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f.Refused = tt.refused
+			var b bytes.Buffer
+			if err := Paint(false).WriteFile(&b, f, "migrating", true); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff("\n  -- migrating version 1\n"+tt.want, b.String()); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -35,11 +35,25 @@ func (p Paint) WriteFile(w io.Writer, f *AppliedFile, verb string, dryRun bool) 
 		}
 	}
 	if !f.checksFailed() {
+		refused := false
 		fmt.Fprintf(&b, "  %s %s version %s\n", p.Yellow("--"), verb, p.Cyan(f.Version))
-		for _, s := range f.Applied {
+		for i, s := range f.Applied {
 			fmt.Fprintf(&b, "    %s %s\n", p.Cyan("->"), indentLn(s, 7))
+			for _, w := range f.Rewrites {
+				if w.Index == i {
+					fmt.Fprintf(&b, "       %s sent %s\n", p.Yellow("--"), strings.Join(w.Changes, ", "))
+				}
+			}
+			for _, r := range f.Refused {
+				if r.Index == i {
+					refused = true
+					fmt.Fprintf(&b, "       %s\n", p.RedBgWhiteFg(r.Text))
+				}
+			}
 		}
 		switch {
+		case refused:
+			fmt.Fprintf(&b, "  %s %s\n", p.Yellow("--"), p.Red("refused"))
 		case f.Error != nil:
 			fmt.Fprintf(&b, "    %s\n", p.RedBgWhiteFg(f.Error.Text))
 		case dryRun:
@@ -117,6 +131,9 @@ func (s *Status) writeTrouble(b *strings.Builder) {
 			state += " (or its process died: aurora migrate lock tells)"
 		}
 		fmt.Fprintf(b, "\nLast migration attempt: %s, by %s\n", state, s.LastHolder)
+		if s.Activity != "" {
+			fmt.Fprintf(b, "  %s In the database: %s\n", dashes, s.Activity)
+		}
 	}
 	if len(s.Ahead) > 0 {
 		fmt.Fprintf(b, "\nThe database is ahead of the directory: %s\n", strings.Join(s.Ahead, ", "))
