@@ -90,7 +90,7 @@ func testReadme(t *testing.T, bin string) {
 	if n := len(strings.Fields(strings.Join(page, "\n"))); n >= 1000 {
 		t.Errorf("the README has %d words, want fewer than 1000", n)
 	}
-	p := &player{page: "README.md", bin: bin, url: pgtest.URL(t)}
+	p := &player{page: "README.md", bin: bin, dsql: true}
 	ran := 0
 	for _, s := range sections(page) {
 		p.dir = t.TempDir()
@@ -107,7 +107,14 @@ func testReadme(t *testing.T, bin string) {
 			where := fmt.Sprintf("%s:%d", p.page, b.line)
 			if b.lang == "hcl" {
 				p.loadConfig(t, where, b.text())
-				p.write(t, "aurora.hcl", b.text())
+				// The cluster of the page is this machine's.
+				p.write(t, "aurora.hcl", strings.Replace(b.text(), `"dsql://admin@${getenv("DSQL_ENDPOINT")}/postgres"`, `getenv("DATABASE_URL")`, 1))
+				p.localUp(t)
+				dir := p.dir
+				defer func() {
+					p.dir = dir
+					p.localDown(t)
+				}()
 			}
 			if b.lang != "sh" {
 				continue
