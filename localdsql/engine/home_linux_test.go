@@ -415,6 +415,7 @@ func fakeCluster(t *testing.T, dir string, major int) {
 }
 
 func TestOtherMajorVersion(t *testing.T) {
+	t.Setenv(EnvFetch, "") // or the other version would be fetched
 	install := installed(t)
 	other := install.Major + 1
 	noPath := filepath.Dir(install.BinDir)
