@@ -187,6 +187,8 @@ func (a *app) runLocalStatus(ctx context.Context, o localOptions, json bool) err
 		}
 	case err != nil:
 		a.say("Local DSQL is not running")
+	case running.Stopping:
+		a.say("Local DSQL is stopping (process %d)", running.PID)
 	case running.Port == 0:
 		a.say("Local DSQL is starting (process %d)", running.PID)
 	default:

@@ -213,6 +213,10 @@ func (a *app) checked(all []settings, database bool) ([]settings, error) {
 		if s.url == "" {
 			return nil, &usageError{Err: errors.New("no database url"), Hint: "set url in the env block, or give --url"}
 		}
+		if s.env != nil && s.env.History.URL.Value != "" {
+			// Passing over it would put the history where nobody looks for it.
+			return nil, &usageError{Err: errors.New("the history block is not supported yet: the history is kept in the database itself"), Hint: "leave the block out"}
+		}
 		a.secrets.add(s.url)
 		if err := checkURL(s.url); err != nil {
 			return nil, err

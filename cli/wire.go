@@ -102,6 +102,11 @@ func parseLocal(s settings) (localTarget, error) {
 		return localTarget{}, &usageError{Err: fmt.Errorf("the database url: %w", errors.Unwrap(err))}
 	}
 	l := localTarget{name: u.Host}
+	for name := range u.Query() {
+		if name != "engine" {
+			return l, &usageError{Err: fmt.Errorf("local:// has no parameter %q", name), Hint: "there is only engine, as in local://?engine=postgres"}
+		}
+	}
 	switch e := u.Query().Get("engine"); e {
 	case "", "dsql":
 		l.name = cmp.Or(l.name, localdsql.DefaultCluster)

@@ -137,20 +137,20 @@ func CheckEvidence(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	for _, group := range []struct {
-		name  string
-		tests []evidenceTest
-		skips int // that DSQL refuses, or a catalog of our own is for
+		name   string
+		tests  []evidenceTest
+		beside int // how many DSQL refuses, or are for a catalog of our own
 	}{
 		{"create", createTests, 0}, {"alter table", alterTableTests, 0}, {"other", otherTests, 5},
 	} {
 		t.Run(group.name, func(t *testing.T) {
-			skipped := 0
+			beside := 0
 			for _, tt := range group.tests {
+				if refusedBy(p, tt) != "" {
+					beside++
+					continue
+				}
 				t.Run(tt.sql, func(t *testing.T) {
-					if text := refusedBy(p, tt); text != "" {
-						skipped++
-						t.Skip(text)
-					}
 					defer l.clean(t)
 					if err := l.run(t, p, tt.setup); err != nil {
 						t.Fatal(err)
@@ -166,8 +166,8 @@ func CheckEvidence(t *testing.T, url string) {
 					}
 				})
 			}
-			if skipped > group.skips {
-				t.Errorf("%d of %d were skipped, want at most %d", skipped, len(group.tests), group.skips)
+			if beside != group.beside {
+				t.Errorf("%d of %d did not run, want %d", beside, len(group.tests), group.beside)
 			}
 		})
 	}

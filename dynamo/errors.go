@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // hasCode reports whether err is an answer of AWS with one of these codes.
@@ -73,6 +74,11 @@ func (s *Store) explain(ctx context.Context, op string, err error) error {
 		return fmt.Errorf("%s on DynamoDB table %s: %v", op, s.table, apiMessage(err))
 	case hasCode(err, "ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"):
 		return fmt.Errorf("DynamoDB table %s takes no more requests at the moment (tried %d times): %w", s.table, maxAttempts, err)
+	}
+	var send *smithyhttp.RequestSendError
+	if errors.As(err, &send) && ctx.Err() == nil {
+		// No *TableError: what was asked may have been done.
+		return fmt.Errorf("DynamoDB table %s cannot be reached in %s (tried %d times): %w", s.table, s.place(), maxAttempts, send.Err)
 	}
 	// The SDK has no error of its own for this.
 	if _, reason, ok := strings.Cut(err.Error(), "get identity: get credentials: "); ok {

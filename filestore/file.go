@@ -231,12 +231,13 @@ func (s *Store) appendTo(f *os.File, text []byte, durable, isNew bool) error {
 	if _, err := f.WriteAt(text, s.state.offset); err != nil {
 		return err
 	}
-	if !durable {
-		return nil
+	if durable {
+		if err := f.Sync(); err != nil {
+			return err
+		}
 	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
+	// The file begins with a lease, which need not last; the file's name has to,
+	// for what is saved later.
 	if isNew {
 		return syncDir(filepath.Dir(s.path))
 	}

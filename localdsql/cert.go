@@ -33,8 +33,8 @@ const (
 )
 
 // An authority signs the certificates of local clusters. It can sign for names
-// of this machine and of Aurora DSQL only, so that whoever trusts it trusts it
-// with nothing else.
+// of this machine and below on.aws only, where the names of Aurora DSQL are, so
+// that whoever trusts it trusts it with nothing else.
 type authority struct {
 	file string // the certificate
 	cert *x509.Certificate
@@ -93,13 +93,15 @@ func createAuthority(dir, keyFile string) ([]byte, error) {
 	return data, replaceFile(keyFile, data, 0o600)
 }
 
+// writeTemporary writes a file that is to get its name later. It belongs to the
+// directory's owner from the start.
 func writeTemporary(dir string, data []byte, mode fs.FileMode) (string, error) {
 	f, err := os.CreateTemp(dir, ".dsql-*")
 	if err != nil {
 		return "", err
 	}
 	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Close())
+	err = errors.Join(err, f.Chmod(mode), f.Close(), giveToOwner(f.Name()))
 	if err != nil {
 		return "", errors.Join(err, os.Remove(f.Name()))
 	}

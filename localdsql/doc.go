@@ -36,5 +36,5 @@
 //
 // Roles belong to the PostgreSQL server and not to one cluster: two clusters of
 // the same server share their roles' names. A test that creates roles while
-// others do gives its Config Throwaway, which is a server of its own.
+// others do sets Config.Throwaway, for a server of its own.
 package localdsql

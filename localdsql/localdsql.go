@@ -34,7 +34,8 @@ const (
 )
 
 // Limits are Aurora DSQL's limits of a transaction and a connection. Zero is
-// Aurora DSQL's own; smaller ones make them easy to meet in a test.
+// Aurora DSQL's own, given beside each; smaller ones make them easy to meet in a
+// test, and a negative one is none.
 type Limits struct {
 	Rows          int           // rows changed in a transaction; 3,000
 	Bytes         int64         // bytes changed in a transaction; 10 MiB
@@ -48,8 +49,8 @@ type Config struct {
 	// Dir keeps the data and the certificate, usually .aurora beside the
 	// project file; see engine.Config. Several processes may use it at once.
 	Dir string
-	// Throwaway keeps nothing: the data are in the temporary directory and end
-	// with the process. Dir is not used then.
+	// Throwaway keeps nothing: the data are in a temporary directory that goes
+	// with the Server, at the latest with the process. Dir is not used then.
 	Throwaway bool
 	// Address is what a cluster listens on, a loopback address; the default
 	// 127.0.0.1:0 takes any free port.
@@ -62,16 +63,17 @@ type Config struct {
 	// Secret is the secret access key that tokens have to be signed with. When
 	// it is empty signatures are not checked.
 	Secret string
-	// Limits of transactions and connections.
+	// Limits bound transactions and connections. Defaults to Aurora DSQL's own.
 	Limits Limits
 	// Faults are what goes wrong; nil lets everything pass. It may be changed
 	// while the cluster is in use.
 	Faults *Faults
-	// Conflicts says how far OC001 goes.
+	// Conflicts says how far OC001 goes. Defaults to ConflictsTouching.
 	Conflicts SchemaConflicts
-	// JobDelay keeps asynchronous jobs in flight that much longer.
+	// JobDelay keeps asynchronous jobs in flight that much longer, from the
+	// first on; Faults.JobDelay, which can be changed later, is added to it.
 	JobDelay time.Duration
-	// Logger is told what is not an error of a client; nil means nobody is.
+	// Logger hears of trouble that is not a client's error. Defaults to none.
 	Logger *slog.Logger
 	// Find says where to look for PostgreSQL. Version 16 is preferred over all
 	// others, whatever Find says, unless there are data of another one.
@@ -154,6 +156,9 @@ func (cfg Config) complete() (Config, dsql.Profile, error) {
 	}
 	if cfg.Address == "" {
 		cfg.Address = "127.0.0.1:0"
+	}
+	if cfg.Dir == "" && !cfg.Throwaway {
+		return cfg, dsql.Profile{}, errors.New("Config names no Dir for the data, and does not say Throwaway")
 	}
 	if err := checkLoopback(cfg.Address); err != nil {
 		return cfg, dsql.Profile{}, err

@@ -20,6 +20,7 @@ var ErrNotRunning = errors.New("local DSQL is not running")
 // RunningError says that somebody serves the cluster already.
 type RunningError struct{ Running Running }
 
+// Error says which process serves it, and where.
 func (e *RunningError) Error() string {
 	if e.Running.Port == 0 {
 		return fmt.Sprintf("local DSQL is already starting (process %d)", e.Running.PID)
@@ -39,6 +40,7 @@ type Running struct {
 	Signed   bool      `json:"signed,omitempty"` // tokens need the secret
 	Faults   string    `json:"faults,omitempty"`
 	Started  time.Time `json:"started"`
+	Stopping bool      `json:"stopping,omitempty"` // it takes no more connections
 
 	dir string
 }
@@ -112,16 +114,16 @@ func Lookup(ctx context.Context, dir, name string) (*Running, error) {
 	return r, nil
 }
 
-// Await is Lookup, and waits until ctx ends for what is starting.
+// Await is Lookup, and waits until ctx ends for what is starting or stopping.
 func Await(ctx context.Context, dir, name string) (*Running, error) {
 	for {
 		r, err := Lookup(ctx, dir, name)
-		if err != nil || r.Port != 0 {
+		if err != nil || r.Port != 0 && !r.Stopping {
 			return r, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for local DSQL, which process %d is starting: %w", r.PID, context.Cause(ctx))
+			return nil, fmt.Errorf("wait for local DSQL, which process %d is starting or stopping: %w", r.PID, context.Cause(ctx))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -169,10 +171,7 @@ func (r runFiles) write(running Running) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(r.state, append(data, '\n'), 0o600); err != nil {
-		return err
-	}
-	return giveToOwner(r.state)
+	return replaceFile(r.state, append(data, '\n'), 0o600)
 }
 
 // DefaultPort is where Serve begins to look for a free port: D, S, Q and L on
@@ -221,8 +220,8 @@ func OpenLog(dir, name string) (*os.File, error) {
 // Serve opens a cluster of cfg.Dir for other processes to find with [Lookup]
 // and [Connect], and serves it until ctx ends, which is no error. Without an
 // Address it takes the port it had the last time, or else the first free one
-// from DefaultPort. ready is called once it accepts connections. When the cluster is served already the
-// error is a *RunningError.
+// from DefaultPort. ready, which may be nil, is called once it accepts
+// connections. When the cluster is served already the error is a *RunningError.
 func Serve(ctx context.Context, cfg Config, name string, ready func(Running)) error {
 	if err := CheckName(name); err != nil {
 		return err
@@ -230,7 +229,7 @@ func Serve(ctx context.Context, cfg Config, name string, ready func(Running)) er
 	if cfg.Throwaway {
 		return errors.New("serve local DSQL: a throw-away cluster cannot be found by others")
 	}
-	if running, err := Lookup(ctx, cfg.Dir, name); err == nil {
+	if running, err := Await(ctx, cfg.Dir, name); err == nil {
 		return &RunningError{*running}
 	} else if !errors.Is(err, ErrNotRunning) {
 		return err
@@ -243,27 +242,33 @@ func Serve(ctx context.Context, cfg Config, name string, ready func(Running)) er
 	if err != nil {
 		return err
 	}
-	err = s.serve(ctx, name, addresses, ready)
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), servePatience)
-	defer cancel()
-	return errors.Join(err, s.Close(stop))
+	return s.serve(ctx, name, addresses, ready)
 }
 
 // servePatience bounds the end of Serve; PostgreSQL writes a checkpoint.
 const servePatience = 30 * time.Second
 
-func (s *Server) serve(ctx context.Context, name string, addresses []string, ready func(Running)) error {
+// serve serves a cluster for others and closes the server. The lock is the last
+// to go: whoever waits for the end may remove the directory then.
+func (s *Server) serve(ctx context.Context, name string, addresses []string, ready func(Running)) (err error) {
+	var held *os.File
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), servePatience)
+		defer cancel()
+		err = errors.Join(err, s.Close(stop))
+		if held != nil {
+			err = errors.Join(err, held.Close())
+		}
+	}()
 	files := filesOf(s.cfg.Dir, name)
 	running := Running{
 		Name: name, PID: os.Getpid(), CAFile: s.authority.file, Region: s.cfg.Region, Day: s.Day(),
 		Postgres: s.Install().Version, Signed: s.cfg.Secret != "", Faults: s.cfg.Faults.String(),
 		Started: time.Now().UTC().Truncate(time.Second),
 	}
-	held, err := files.take(ctx, s.cfg.Dir, running)
-	if err != nil {
+	if held, err = files.take(ctx, s.cfg.Dir, running); err != nil {
 		return err
 	}
-	defer held.Close() //nolint:errcheck // Nothing was written.
 	var c *Cluster
 	for _, address := range addresses {
 		c, err = s.clusterOn(ctx, name, address)
@@ -281,16 +286,25 @@ func (s *Server) serve(ctx context.Context, name string, addresses []string, rea
 	if ready != nil {
 		ready(running)
 	}
-	return untilRemoved(ctx, held)
+	if err := untilRemoved(ctx, held); err != nil {
+		return err
+	}
+	running.Stopping = true
+	err = files.locked(context.WithoutCancel(ctx), func() error {
+		if isRemoved(held) {
+			return nil // what is there now is somebody else's
+		}
+		return files.write(running)
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // untilRemoved waits for the end of ctx, which is no error, or of the file:
 // who removes the directory of a cluster is done with it.
 func untilRemoved(ctx context.Context, held *os.File) error {
-	mine, err := held.Stat()
-	if err != nil {
-		return err
-	}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
@@ -299,10 +313,20 @@ func untilRemoved(ctx context.Context, held *os.File) error {
 			return nil
 		case <-ticker.C:
 		}
-		if there, err := os.Stat(held.Name()); errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(mine, there) {
+		if isRemoved(held) {
 			return fmt.Errorf("%s was removed", held.Name())
 		}
 	}
+}
+
+// isRemoved reports whether a file is no longer what its name stands for.
+func isRemoved(f *os.File) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(f.Name())
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(mine, there)
 }
 
 // URL returns the connection URL of a role, with a fresh token that is valid
@@ -332,7 +356,8 @@ func (r *Running) Token(ctx context.Context, role, secret string, life time.Dura
 }
 
 // Stop ends the process that serves the cluster, in good order, and waits for
-// that until ctx ends. It returns ErrNotRunning when it has ended already.
+// that until ctx ends: then its PostgreSQL has stopped too, unless others use
+// it. It returns ErrNotRunning when it has ended already.
 func (r *Running) Stop(ctx context.Context) error {
 	// A handle on the process is taken first and the lock looked at again: if
 	// it is still held, the handle is of its holder.
@@ -348,7 +373,12 @@ func (r *Running) Stop(ctx context.Context) error {
 	if now.PID != r.PID || !now.Started.Equal(r.Started) {
 		return fmt.Errorf("stop local DSQL: process %d has taken over from %d", now.PID, r.PID)
 	}
-	if err := terminate(p); errors.Is(err, os.ErrProcessDone) {
+	if now.Stopping {
+		err = nil // a second signal would end it at once
+	} else {
+		err = terminate(p)
+	}
+	if errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop local DSQL: process %d, which serves it, is not visible from here: is it in another container?", r.PID)
 	} else if err != nil {
 		return fmt.Errorf("stop local DSQL: process %d: %w", r.PID, err)

@@ -48,9 +48,10 @@ func Start(t TB) string {
 	return StartCluster(t, Config{}).URL()
 }
 
-// StartCluster is [Start] with a Config, whose Dir is not used. Throwaway gives
-// the cluster a PostgreSQL of its own, for tests that create roles, whose names
-// clusters of one PostgreSQL share.
+// StartCluster is [Start] with a Config, whose Dir is not used, and whose Find
+// counts in the first call only. Throwaway gives the cluster a PostgreSQL of its
+// own, for tests that create roles, whose names clusters of one PostgreSQL
+// share.
 func StartCluster(t TB, cfg Config) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testPatience)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -114,6 +115,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("POOR_URL", u.String())
 			u.User, u.Path = url.User("postgres"), "/"+name+"_later"
 			env.Setenv("LATER_URL", u.String())
+			env.Setenv("FREE_PORT", freePort(t))
 			env.Setenv("NO_COLOR", "")
 			env.Values[jobsKey{}] = map[string]*exec.Cmd{}
 			return nil
@@ -205,6 +207,20 @@ func setUpDSQL(ctx context.Context, server *localdsql.Server, env *testscript.En
 	env.Values[clusterKey{}] = &opened{server, cluster}
 	env.Values[jobsKey{}] = map[string]*exec.Cmd{}
 	return nil
+}
+
+// freePort returns a port that nobody listens on just now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err := errors.Join(err, l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // scripts returns the files of the scripts, without those that begin with a

@@ -114,16 +114,16 @@ func newBuilder(cfg Config) (*builder, error) {
 	if b.root = moduleRoot(dir); b.root == "" {
 		return nil, &SetupError{
 			Reason: "the migrations in " + cfg.Dir + " are Go code, and no directory above them has a go.mod",
-			Hint:   "where your project begins, run: go mod init example.com/NAME && " + GetCommand(cfg.Version),
+			Hint:   "where your project begins, run: go mod init example.com/NAME && " + getCommand(cfg.Version),
 		}
 	}
 	b.slot = filepath.Join(cfg.CacheDir, "go", digest(dir)[:20])
 	return b, nil
 }
 
-// GetCommand is the command that makes a module use aurora. As a tool it stays
+// getCommand is the command that makes a module use aurora. As a tool it stays
 // in go.mod and go.sum, with all that its packages import.
-func GetCommand(version string) string {
+func getCommand(version string) string {
 	if strings.HasPrefix(version, "v") && !strings.Contains(version, "+") {
 		return "go get -tool " + toolPackage + "@" + version
 	}
@@ -139,13 +139,13 @@ func ModuleHint(dir, version string) string {
 	}
 	root := moduleRoot(real)
 	if root == "" {
-		return "go mod init example.com/NAME && " + GetCommand(version)
+		return "go mod init example.com/NAME && " + getCommand(version)
 	}
 	data, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil || strings.Contains(string(data), Module+" ") || strings.Contains(string(data), Module+"\n") {
 		return ""
 	}
-	return GetCommand(version)
+	return getCommand(version)
 }
 
 func realPath(path string) (string, error) {
@@ -425,7 +425,7 @@ func (b *builder) explain(in inputs, err error) error {
 	if !in.lacksCLI {
 		return fmt.Errorf("%w (the package is %s)", goError(err), b.dir)
 	}
-	hint := "in that directory, run: " + GetCommand(b.cfg.Version)
+	hint := "in that directory, run: " + getCommand(b.cfg.Version)
 	if _, err := os.Stat(filepath.Join(b.root, "vendor", "modules.txt")); err == nil {
 		hint += " && go mod vendor"
 	}

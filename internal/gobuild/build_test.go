@@ -195,11 +195,11 @@ func TestModuleHint(t *testing.T) {
 	dir := t.TempDir()
 	sub := filepath.Join(dir, "a", "b")
 	write(t, filepath.Join(sub, "x.go"), "package b\n")
-	get := GetCommand("v1.2.3")
+	get := getCommand("v1.2.3")
 	if want := "go get -tool " + Module + "/cmd/aurora@v1.2.3"; get != want {
 		t.Errorf("got %q, want %q", get, want)
 	}
-	if got := GetCommand("(devel)"); got != strings.TrimSuffix(get, "@v1.2.3") {
+	if got := getCommand("(devel)"); got != strings.TrimSuffix(get, "@v1.2.3") {
 		t.Errorf("for no release: %q", got)
 	}
 	if got := ModuleHint(sub, "v1.2.3"); got != "go mod init example.com/NAME && "+get {

@@ -64,8 +64,8 @@ func (p *Package) checkPackage() error {
 		return fail(at, "is of package main, which no program can import", "call the package migrations")
 	}
 	if p.slice == nil && len(p.Files) > 0 {
-		return fail(place{file: p.Dir}, "is a Go package without var "+SliceName+", so that "+p.Files[0].base()+" would never run",
-			"write "+p.path(sliceFile)+" with: var "+SliceName+" = []aurora.Migration{…}")
+		return fail(place{file: p.Dir}, "is a Go package without var "+sliceName+", so that "+p.Files[0].base()+" would never run",
+			"write "+p.path(sliceFile)+" with: var "+sliceName+" = []aurora.Migration{…}")
 	}
 	for _, f := range p.Files {
 		if err := checkPortable(f); err != nil {
@@ -165,12 +165,12 @@ func (p *Package) check(entries []entry, more bool) error {
 	for _, e := range entries {
 		f := p.fileOf(e)
 		if f == nil {
-			add(e.pos, fmt.Sprintf("the migration %s in %s has no file of its own", id(e), SliceName),
+			add(e.pos, fmt.Sprintf("the migration %s in %s has no file of its own", id(e), sliceName),
 				"move it to "+p.path(id(e)+goSuffix))
 			continue
 		}
 		if used[f.Path] {
-			add(e.pos, "the migration "+id(e)+" is in "+SliceName+" twice", "remove one of them")
+			add(e.pos, "the migration "+id(e)+" is in "+sliceName+" twice", "remove one of them")
 			continue
 		}
 		used[f.Path] = true
@@ -189,7 +189,7 @@ func (p *Package) check(entries []entry, more bool) error {
 	}
 	for _, f := range p.Files {
 		if !used[f.Path] && !more {
-			add(place{file: f.Path}, "would never run, as "+SliceName+" does not list it", p.listHint(f))
+			add(place{file: f.Path}, "would never run, as "+sliceName+" does not list it", p.listHint(f))
 		}
 	}
 	return join(append(errs, p.duplicates()...))

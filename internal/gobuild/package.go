@@ -17,8 +17,8 @@ import (
 	"github.com/aurora-migrate/aurora/sqlfile"
 )
 
-// SliceName is the variable of the package that lists its migrations.
-const SliceName = "Migrations"
+// sliceName is the variable of the package that lists its migrations.
+const sliceName = "Migrations"
 
 // sliceFile is the file that [New] declares the slice in.
 const sliceFile = "migrations.go"

@@ -176,7 +176,7 @@ func (p *Package) taken(ident string) bool {
 	first := []rune(ident)
 	first[0] = unicode.ToUpper(first[0])
 	for _, name := range []string{ident, ident + "Up", ident + "Down", ident + "Source", "Test" + string(first)} {
-		if p.names[name] || name == SliceName {
+		if p.names[name] || name == sliceName {
 			return true
 		}
 	}

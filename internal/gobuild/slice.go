@@ -52,7 +52,7 @@ func sliceOf(fset *token.FileSet, f *ast.File) *slice {
 		for _, spec := range g.Specs {
 			v := spec.(*ast.ValueSpec)
 			for i, n := range v.Names {
-				if n.Name != SliceName {
+				if n.Name != sliceName {
 					continue
 				}
 				s := &slice{fset: fset, name: n, spec: v}
@@ -86,7 +86,7 @@ func addEntry(path string, src []byte, ident string) ([]byte, error) {
 		return nil, fmt.Errorf("parse %s: %w", path, err)
 	}
 	if s == nil {
-		return nil, fmt.Errorf("%s declares no %s", path, SliceName)
+		return nil, fmt.Errorf("%s declares no %s", path, sliceName)
 	}
 	from, to, text, err := s.edit(ident)
 	if err != nil {
