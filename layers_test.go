@@ -52,7 +52,7 @@ var layers = map[string][]string{
 	"tools/testreport": {},
 	"docs":             {},
 	// For tests only: no package may import it.
-	"internal/pgtest":     {"localdsql/engine", "github.com/jackc/pgx/v5"},
+	"internal/pgtest":     {"", "localdsql/engine", "github.com/jackc/pgx/v5"},
 	"internal/dynamotest": {"github.com/aws/aws-sdk-go-v2"},
 }
 

@@ -20,13 +20,13 @@ import (
 // manySorts are n migrations of all sorts. Each change of rows leaves one row
 // in log, and must do so once.
 func manySorts(n int) []aurora.Migration {
-	out := []aurora.Migration{migration("001", "log", "CREATE TABLE log (what text)", "CREATE TABLE data (a int, b text)")}
+	out := []aurora.Migration{pgtest.Migration("001", "log", "CREATE TABLE log (what text)", "CREATE TABLE data (a int, b text)")}
 	for i := 2; i <= n; i++ {
 		v := fmt.Sprintf("%03d", i)
 		log := func(part string) string { return "INSERT INTO log VALUES ('" + v + part + "')" }
 		switch i % 8 {
 		case 0: // builds side by side, with rows before and behind
-			out = append(out, migration(v, "index",
+			out = append(out, pgtest.Migration(v, "index",
 				fmt.Sprintf("CREATE TABLE x%d (a int PRIMARY KEY, b text)", i),
 				log("a"),
 				fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY x%d_b ON x%d (b)", i, i),
@@ -34,18 +34,18 @@ func manySorts(n int) []aurora.Migration {
 				log("b"),
 				fmt.Sprintf("ALTER TABLE x%d ADD CONSTRAINT x%d_key UNIQUE USING INDEX x%d_b", i, i, i)))
 		case 1:
-			out = append(out, migration(v, "block", log("a"), "BEGIN", log("b"), log("c"), "COMMIT", log("d")))
+			out = append(out, pgtest.Migration(v, "block", log("a"), "BEGIN", log("b"), log("c"), "COMMIT", log("d")))
 		case 2:
-			out = append(out, migration(v, "function", log("a"), fmt.Sprintf("CREATE FUNCTION f%d() RETURNS int LANGUAGE sql AS $$ SELECT 1; $$", i)))
+			out = append(out, pgtest.Migration(v, "function", log("a"), fmt.Sprintf("CREATE FUNCTION f%d() RETURNS int LANGUAGE sql AS $$ SELECT 1; $$", i)))
 		case 3:
-			out = append(out, migration(v, "column", fmt.Sprintf("ALTER TABLE data ADD COLUMN c%d int", i), fmt.Sprintf("ALTER TABLE data RENAME COLUMN c%d TO d%d", i, i), log("a")))
+			out = append(out, pgtest.Migration(v, "column", fmt.Sprintf("ALTER TABLE data ADD COLUMN c%d int", i), fmt.Sprintf("ALTER TABLE data RENAME COLUMN c%d TO d%d", i, i), log("a")))
 		case 4:
-			out = append(out, migration(v, "drop", fmt.Sprintf("CREATE TABLE gone%d (a int)", i), log("a"), fmt.Sprintf("DROP TABLE gone%d", i), log("b")))
+			out = append(out, pgtest.Migration(v, "drop", fmt.Sprintf("CREATE TABLE gone%d (a int)", i), log("a"), fmt.Sprintf("DROP TABLE gone%d", i), log("b")))
 		case 5:
-			out = append(out, migration(v, "check", fmt.Sprintf("ALTER TABLE data ADD CONSTRAINT k%d CHECK (a > -%d) NOT VALID", i, i),
+			out = append(out, pgtest.Migration(v, "check", fmt.Sprintf("ALTER TABLE data ADD CONSTRAINT k%d CHECK (a > -%d) NOT VALID", i, i),
 				fmt.Sprintf("ALTER TABLE data VALIDATE CONSTRAINT k%d", i), log("a")))
 		default:
-			out = append(out, migration(v, "table", fmt.Sprintf("CREATE TABLE t%d (id int)", i), log("a"), "BEGIN", fmt.Sprintf("CREATE VIEW v%d AS SELECT * FROM t%d", i, i), "COMMIT", log("b")))
+			out = append(out, pgtest.Migration(v, "table", fmt.Sprintf("CREATE TABLE t%d (id int)", i), log("a"), "BEGIN", fmt.Sprintf("CREATE VIEW v%d AS SELECT * FROM t%d", i, i), "COMMIT", log("b")))
 		}
 	}
 	return out
@@ -68,13 +68,14 @@ func fingerprint(t testing.TB, url string) string {
 // fail and connections that drop, over 200 migrations: all of them are applied,
 // each once.
 func TestEverythingGoesWrong(t *testing.T) {
+	t.Parallel()
 	migrations := manySorts(200)
 	if testing.Short() {
-		migrations = migrations[:40]
+		migrations = migrations[:60]
 	}
 	want := func() string {
 		url := localdsql.Start(t)
-		mustRun(t, openLocal(t, url), migrations, aurora.Request{})
+		pgtest.MustRun(t, openLocal(t, url), migrations, aurora.Request{})
 		return fingerprint(t, url)
 	}()
 	c := localdsql.StartCluster(t, localdsql.Config{})

@@ -298,12 +298,20 @@ func (c *connector) connect(ctx context.Context) (*pgconn.PgConn, error) {
 	}
 }
 
+// errTokenTime says why making a token was given up.
+var errTokenTime = errors.New("whoever makes it did not answer in time")
+
 // once gives the password that it used, to be kept out of what is shown.
 func (c *connector) once(ctx context.Context) (conn *pgconn.PgConn, password string, err error) {
 	config := c.config.Copy()
 	config.Password = c.password
 	if c.token != nil {
-		token, err := c.token(ctx, c.host, c.region, config.User)
+		asking, cancel := context.WithTimeoutCause(ctx, c.limit, errTokenTime)
+		defer cancel()
+		token, err := c.token(asking, c.host, c.region, config.User)
+		if err != nil && ctx.Err() == nil && asking.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(asking), err)
+		}
 		if err != nil {
 			return nil, "", &tokenError{err}
 		}

@@ -3,10 +3,13 @@ package dsql_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +26,12 @@ import (
 // instead of running tests.
 const childVariable = "AURORA_TEST_CRASH_CHILD"
 
+// longVariable asks for tests that go on for long.
+const longVariable = "AURORA_TEST_LONG"
+
+// ttlVariable gives the child another time to live of its lease than crashTTL.
+const ttlVariable = "AURORA_TEST_CRASH_TTL"
+
 // crashTTL is short so that a kill costs the next run little.
 const crashTTL = 800 * time.Millisecond
 
@@ -33,18 +42,34 @@ func crashMigrations() []aurora.Migration { return manySorts(24) }
 func TestMain(m *testing.M) {
 	url := os.Getenv(childVariable)
 	if url == "" {
+		waitTogether()
 		pgtest.Main(m)
 		return
 	}
 	ctx := context.Background()
 	db, err := dsql.Open(ctx, dsql.Config{URL: url})
 	if err == nil {
-		r := aurora.Runner{Store: db, Migrations: crashMigrations(), TTL: crashTTL, Holder: aurora.CurrentHolder("test")}
+		ttl, terr := time.ParseDuration(os.Getenv(ttlVariable))
+		if terr != nil {
+			ttl = crashTTL
+		}
+		r := aurora.Runner{Store: db, Migrations: crashMigrations(), TTL: ttl, Holder: aurora.CurrentHolder("test")}
 		_, err = r.Run(ctx, aurora.Request{})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// waitTogether lets more tests run at once than there are processors, unless
+// -parallel says how many: most of their time they wait.
+func waitTogether() {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		_ = flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
 	}
 }
 
@@ -57,6 +82,7 @@ func child(url string) *exec.Cmd {
 // Killing the process at any moment, then running again: everything is applied,
 // each once. The jobs take long enough to be hit.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	undisturbed := localdsql.StartCluster(t, localdsql.Config{JobDelay: 100 * time.Millisecond}).URL()
 	started := time.Now()
 	if out, err := child(undisturbed).CombinedOutput(); err != nil {
@@ -64,9 +90,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	took := time.Since(started)
 	want := strings.Split(fingerprint(t, undisturbed), "\n")
-	kills := 40
-	if testing.Short() {
-		kills = 8
+	kills := 12
+	if os.Getenv(longVariable) != "" {
+		kills = 100
 	}
 	killed, databases := 0, 0
 	for killed < kills {

@@ -228,10 +228,10 @@ func (db *DB) Check(ctx context.Context, c aurora.Check) error {
 	return r.check(ctx, aurora.Migration{Checks: []aurora.Check{c}}, pgstore.CheckQueries(c))
 }
 
-// isLimit reports that a transaction changed more rows than Aurora DSQL lets
-// it, for which there is nothing but the words to go by:
+// isLimit reports that a transaction changed more rows or bytes than Aurora DSQL
+// lets it, for which there is nothing but the words to go by:
 // https://docs.aws.amazon.com/aurora-dsql/latest/userguide/CHAP_quotas.html
 func isLimit(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "54000" && strings.Contains(pgErr.Message, "row limit exceeded")
+	return errors.As(err, &pgErr) && pgErr.Code == "54000" && (strings.Contains(pgErr.Message, "row limit") || strings.Contains(pgErr.Message, "size limit"))
 }

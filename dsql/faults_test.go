@@ -12,6 +12,7 @@ import (
 // One thing that goes wrong, wherever in a run it does, is got over within that
 // run: nothing is left out and nothing done twice.
 func TestOneFaultAnywhere(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []localdsql.FaultKind{localdsql.FaultConflict, localdsql.FaultSchema, localdsql.FaultDrop, localdsql.FaultDropAfter} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
@@ -21,7 +22,7 @@ func TestOneFaultAnywhere(t *testing.T) {
 				c.Faults().At(kind, n)
 				one := oneOfEach(n)
 				db := openLocalProject(t, c.URL(), fmt.Sprint("p", n))
-				if _, err := run(t, db, one, aurora.Request{}); err != nil {
+				if _, err := pgtest.Run(t, db, one, aurora.Request{}); err != nil {
 					t.Fatalf("%s at event %d: %v", kind, n, err)
 				}
 				_, injected := c.Faults().Count(kind)
@@ -44,10 +45,10 @@ func TestOneFaultAnywhere(t *testing.T) {
 func oneOfEach(n int) []aurora.Migration {
 	f := func(format string) string { return fmt.Sprintf(format, n) }
 	return []aurora.Migration{
-		migration("1", "a", f("CREATE TABLE t%[1]d (id int, note text)"), f("INSERT INTO t%[1]d VALUES (1)"), f("ALTER TABLE t%[1]d ADD COLUMN more int")),
-		migration("2", "b", "BEGIN", f("INSERT INTO t%[1]d VALUES (2)"), f("INSERT INTO t%[1]d VALUES (3)"), "COMMIT",
+		pgtest.Migration("1", "a", f("CREATE TABLE t%[1]d (id int, note text)"), f("INSERT INTO t%[1]d VALUES (1)"), f("ALTER TABLE t%[1]d ADD COLUMN more int")),
+		pgtest.Migration("2", "b", "BEGIN", f("INSERT INTO t%[1]d VALUES (2)"), f("INSERT INTO t%[1]d VALUES (3)"), "COMMIT",
 			f("CREATE INDEX i%[1]d ON t%[1]d (id)")),
-		migration("3", "c", "SET search_path = public", "BEGIN", f("CREATE VIEW v%[1]d AS SELECT id FROM t%[1]d"), "COMMIT", f("DROP VIEW v%[1]d")),
+		pgtest.Migration("3", "c", "SET search_path = public", "BEGIN", f("CREATE VIEW v%[1]d AS SELECT id FROM t%[1]d"), "COMMIT", f("DROP VIEW v%[1]d")),
 	}
 }
 

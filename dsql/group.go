@@ -176,6 +176,17 @@ func (u *unit) kindOfBlock(first, end int) stepKind {
 	return kind
 }
 
+// hasSettings reports that a transaction has settings of its own, such as a
+// search_path, so that its names cannot be looked up from outside.
+func (u *unit) hasSettings(st step) bool {
+	for j := st.first; j < st.end; j++ {
+		if u.infos[j].Kind == sqllex.SetLocal || isSetting(u.sent[j], u.infos[j]) {
+			return true
+		}
+	}
+	return false
+}
+
 // queries are the statements of a step as they are sent.
 func (u *unit) queries(st step) []pgstore.Query {
 	var qs []pgstore.Query

@@ -10,14 +10,17 @@ import (
 )
 
 func TestLocalEvidence(t *testing.T) {
+	t.Parallel()
 	dsql.CheckEvidence(t, localdsql.StartCluster(t, localdsql.Config{Throwaway: true}).URL())
 }
 
 func TestLocalMappings(t *testing.T) {
+	t.Parallel()
 	dsql.CheckMappings(t, localdsql.StartCluster(t, localdsql.Config{Throwaway: true}).URL())
 }
 
 func TestLocalJobs(t *testing.T) {
+	t.Parallel()
 	dsql.CheckJobs(t, localdsql.StartCluster(t, localdsql.Config{JobDelay: 500 * time.Millisecond}).URL())
 }
 

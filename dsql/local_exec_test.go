@@ -17,10 +17,11 @@ import (
 
 // A history elsewhere: statements run one by one, rewritten, their jobs awaited.
 func TestExec(t *testing.T) {
+	t.Parallel()
 	url := localdsql.Start(t)
 	r := aurora.Runner{
 		Store: new(auroratest.Memory), Database: openLocal(t, url), Holder: aurora.CurrentHolder("test"),
-		Migrations: []aurora.Migration{migration("1", "a", "CREATE TABLE a (id int, b int)", "INSERT INTO a VALUES (1, 1), (2, 1)",
+		Migrations: []aurora.Migration{pgtest.Migration("1", "a", "CREATE TABLE a (id int, b int)", "INSERT INTO a VALUES (1, 1), (2, 1)",
 			"CREATE INDEX CONCURRENTLY a_id ON a (id)", "CREATE UNIQUE INDEX CONCURRENTLY a_b ON a (b)")},
 	}
 	_, err := r.Run(t.Context(), aurora.Request{})
@@ -43,13 +44,14 @@ func TestExec(t *testing.T) {
 
 // Somebody's failed attempt at an index is not in the way of ours.
 func TestInvalidIndexInTheWay(t *testing.T) {
+	t.Parallel()
 	url := localdsql.Start(t)
 	pgtest.Exec(t, url, "CREATE TABLE a (b int)")
 	pgtest.Exec(t, url, "INSERT INTO a VALUES (1), (1)")
 	id := pgtest.One(t, url, "CREATE UNIQUE INDEX ASYNC a_b ON a (b)")
 	pgtest.Query(t, url, "CALL sys.wait_for_job('"+id+"')")
 	pgtest.Exec(t, url, "DELETE FROM a")
-	mustRun(t, openLocal(t, url), []aurora.Migration{migration("1", "a", "CREATE UNIQUE INDEX ASYNC a_b ON a (b)")}, aurora.Request{})
+	pgtest.MustRun(t, openLocal(t, url), []aurora.Migration{pgtest.Migration("1", "a", "CREATE UNIQUE INDEX ASYNC a_b ON a (b)")}, aurora.Request{})
 	if v := pgtest.One(t, url, "SELECT indisvalid::text FROM pg_index WHERE indexrelid = 'a_b'::regclass"); v != "true" {
 		t.Errorf("a_b is valid: %s", v)
 	}
@@ -57,6 +59,7 @@ func TestInvalidIndexInTheWay(t *testing.T) {
 
 // Who lost the lease sends nothing more than what it already had.
 func TestLostLeaseStops(t *testing.T) {
+	t.Parallel()
 	url := localdsql.Start(t)
 	var statements []string
 	for i := range 40 {
@@ -64,7 +67,7 @@ func TestLostLeaseStops(t *testing.T) {
 	}
 	db, other := openLocal(t, url), openLocal(t, url)
 	atBreak := -1
-	r := aurora.Runner{Store: db, Migrations: []aurora.Migration{migration("1", "many", statements...)}, Holder: aurora.CurrentHolder("test"), Report: func(e aurora.Event) {
+	r := aurora.Runner{Store: db, Migrations: []aurora.Migration{pgtest.Migration("1", "many", statements...)}, Holder: aurora.CurrentHolder("test"), Report: func(e aurora.Event) {
 		if e.Revision == nil || e.Revision.Done < 3 || atBreak >= 0 {
 			return
 		}

@@ -8,47 +8,32 @@ import (
 	"time"
 
 	"github.com/aurora-migrate/aurora"
-	"github.com/aurora-migrate/aurora/dsql"
 	"github.com/aurora-migrate/aurora/internal/pgtest"
 	"github.com/aurora-migrate/aurora/localdsql"
 )
 
-func run(t testing.TB, db *dsql.DB, migrations []aurora.Migration, req aurora.Request) (aurora.Execution, error) {
-	t.Helper()
-	r := aurora.Runner{Store: db, Migrations: migrations, Holder: aurora.CurrentHolder("test"), Operator: "test"}
-	return r.Run(context.Background(), req)
-}
-
-func mustRun(t testing.TB, db *dsql.DB, migrations []aurora.Migration, req aurora.Request) aurora.Execution {
-	t.Helper()
-	e, err := run(t, db, migrations, req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
-
 // Whatever a person writes for PostgreSQL and DSQL takes in its own words, and
 // what it takes as it stands.
 func TestMigrations(t *testing.T) {
+	t.Parallel()
 	url := localdsql.Start(t)
 	migrations := []aurora.Migration{
-		migration("1", "customers", "CREATE TABLE customers (id bigint PRIMARY KEY, email text)",
+		pgtest.Migration("1", "customers", "CREATE TABLE customers (id bigint PRIMARY KEY, email text)",
 			"CREATE UNIQUE INDEX CONCURRENTLY customers_email ON customers USING btree (email)",
 			"INSERT INTO customers VALUES (1, 'a@example.com'), (2, 'b@example.com')",
 			"ALTER TABLE customers ADD CONSTRAINT customers_email_key UNIQUE USING INDEX customers_email"),
-		migration("2", "orders", "CREATE TABLE orders (id bigint PRIMARY KEY, customer bigint, total numeric(10,2))",
+		pgtest.Migration("2", "orders", "CREATE TABLE orders (id bigint PRIMARY KEY, customer bigint, total numeric(10,2))",
 			"CREATE INDEX ASYNC orders_customer ON orders (customer)",
 			"CREATE INDEX ASYNC ON orders (total)",
 			"ALTER TABLE orders ADD CONSTRAINT orders_customer_fk FOREIGN KEY (customer) REFERENCES customers NOT VALID",
 			"ALTER TABLE orders VALIDATE CONSTRAINT orders_customer_fk",
 			"BEGIN", "INSERT INTO orders VALUES (1, 1, 10)", "UPDATE orders SET total = 11 WHERE id = 1", "COMMIT",
 			"SELECT count(*) FROM orders"),
-		migration("3", "schema", "CREATE SCHEMA shop", "SET search_path TO shop", "CREATE TABLE here (id int PRIMARY KEY)",
+		pgtest.Migration("3", "schema", "CREATE SCHEMA shop", "SET search_path TO shop", "CREATE TABLE here (id int PRIMARY KEY)",
 			"INSERT INTO here VALUES (1)", "CREATE INDEX ASYNC here_id ON here (id)"),
-		migration("4", "back", "CREATE TABLE there (id int PRIMARY KEY)", "BEGIN", "CREATE INDEX ASYNC there_id ON there (id)", "COMMIT"),
+		pgtest.Migration("4", "back", "CREATE TABLE there (id int PRIMARY KEY)", "BEGIN", "CREATE INDEX ASYNC there_id ON there (id)", "COMMIT"),
 	}
-	e := mustRun(t, openLocal(t, url), migrations, aurora.Request{})
+	e := pgtest.MustRun(t, openLocal(t, url), migrations, aurora.Request{})
 	if len(e.Revisions) != len(migrations) {
 		t.Errorf("%d revisions", len(e.Revisions))
 	}
@@ -73,7 +58,7 @@ table shop.here`
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
-	if e := mustRun(t, openLocal(t, url), migrations, aurora.Request{}); len(e.Revisions) != 0 {
+	if e := pgtest.MustRun(t, openLocal(t, url), migrations, aurora.Request{}); len(e.Revisions) != 0 {
 		t.Errorf("a second run did %d", len(e.Revisions))
 	}
 }
@@ -81,6 +66,7 @@ table shop.here`
 // A unique build that finds duplicates says which and leaves nothing behind;
 // with the data put right, or the file, the same migration runs to its end.
 func TestFailedUniqueBuild(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		fix  func(t *testing.T, url string, m *aurora.Migration)
@@ -97,12 +83,12 @@ func TestFailedUniqueBuild(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			url := localdsql.Start(t)
-			m := migration("1", "people", "CREATE TABLE people (id int PRIMARY KEY, email text)",
+			m := pgtest.Migration("1", "people", "CREATE TABLE people (id int PRIMARY KEY, email text)",
 				"INSERT INTO people VALUES (1, 'x'), (2, 'x'), (3, 'y')",
 				"CREATE UNIQUE INDEX ASYNC people_email ON people (email)",
 				"CREATE INDEX ASYNC people_id ON people (id, email)",
 				"CREATE TABLE log (what text)")
-			_, err := run(t, openLocal(t, url), []aurora.Migration{m}, aurora.Request{})
+			_, err := pgtest.Run(t, openLocal(t, url), []aurora.Migration{m}, aurora.Request{})
 			var step *aurora.StepError
 			if !errors.As(err, &step) || step.Index != 2 || !strings.HasPrefix(step.Pos, "1_people.sql:3") || step.Hint == "" {
 				t.Fatalf("%#v, want a failure of statement 3 with a hint", err)
@@ -111,7 +97,7 @@ func TestFailedUniqueBuild(t *testing.T) {
 				t.Errorf("%s invalid indexes are left", n)
 			}
 			tt.fix(t, url, &m)
-			mustRun(t, openLocal(t, url), []aurora.Migration{m}, aurora.Request{})
+			pgtest.MustRun(t, openLocal(t, url), []aurora.Migration{m}, aurora.Request{})
 			got := pgtest.One(t, url, "SELECT indexrelid::regclass || ' ' || indisunique || ' ' || indisvalid FROM pg_index WHERE indexrelid = 'people_email'::regclass")
 			if got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
@@ -125,8 +111,9 @@ func TestFailedUniqueBuild(t *testing.T) {
 
 // A run that pauses while a job is at work goes on with that job.
 func TestPauseWhileWaiting(t *testing.T) {
+	t.Parallel()
 	c := localdsql.StartCluster(t, localdsql.Config{JobDelay: 3 * time.Second})
-	m := migration("1", "a", "CREATE TABLE a (id int PRIMARY KEY, b int)", "CREATE INDEX ASYNC a_b ON a (b)")
+	m := pgtest.Migration("1", "a", "CREATE TABLE a (id int PRIMARY KEY, b int)", "CREATE INDEX ASYNC a_b ON a (b)")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	db := openLocal(t, c.URL())
@@ -153,7 +140,7 @@ func TestPauseWhileWaiting(t *testing.T) {
 	if r := latest[0]; r.State != aurora.Paused || r.Done != 2 || !strings.Contains(string(r.Checkpoint), "a_b") {
 		t.Errorf("%s, %d done, %s; want paused after 2 with the job", r.State, r.Done, r.Checkpoint)
 	}
-	mustRun(t, openLocal(t, c.URL()), []aurora.Migration{m}, aurora.Request{})
+	pgtest.MustRun(t, openLocal(t, c.URL()), []aurora.Migration{m}, aurora.Request{})
 	if n := pgtest.One(t, c.URL(), "SELECT count(*) FROM sys.jobs WHERE job_type = 'INDEX_BUILD'"); n != "1" {
 		t.Errorf("%s jobs, want the one of the first run", n)
 	}
@@ -164,10 +151,11 @@ func TestPauseWhileWaiting(t *testing.T) {
 
 // Nothing runs when a later statement of any migration is refused.
 func TestRefusedBeforeAnythingRuns(t *testing.T) {
+	t.Parallel()
 	url := localdsql.Start(t)
-	_, err := run(t, openLocal(t, url), []aurora.Migration{
-		migration("1", "fine", "CREATE TABLE fine (id int PRIMARY KEY)"),
-		migration("2", "bad", "CREATE TABLE alsofine (id int PRIMARY KEY)", "TRUNCATE fine"),
+	_, err := pgtest.Run(t, openLocal(t, url), []aurora.Migration{
+		pgtest.Migration("1", "fine", "CREATE TABLE fine (id int PRIMARY KEY)"),
+		pgtest.Migration("2", "bad", "CREATE TABLE alsofine (id int PRIMARY KEY)", "TRUNCATE fine"),
 	}, aurora.Request{})
 	var step *aurora.StepError
 	if !errors.As(err, &step) || step.Version != "2" || step.Index != 1 || step.Hint == "" || !strings.HasPrefix(step.Pos, "2_bad.sql:2") {
@@ -181,15 +169,16 @@ func TestRefusedBeforeAnythingRuns(t *testing.T) {
 // Exactly 3,000 rows are a transaction's limit, in which there is no room for
 // the place.
 func TestAsManyRowsAsATransactionTakes(t *testing.T) {
+	t.Parallel()
 	url := localdsql.Start(t)
-	m := migration("1", "rows", "CREATE TABLE r (id int PRIMARY KEY)",
+	m := pgtest.Migration("1", "rows", "CREATE TABLE r (id int PRIMARY KEY)",
 		"INSERT INTO r SELECT generate_series(1, 3000)", "INSERT INTO r SELECT generate_series(3001, 3010)")
-	mustRun(t, openLocal(t, url), []aurora.Migration{m}, aurora.Request{})
+	pgtest.MustRun(t, openLocal(t, url), []aurora.Migration{m}, aurora.Request{})
 	if n := pgtest.One(t, url, "SELECT count(*) FROM r"); n != "3010" {
 		t.Errorf("%s rows", n)
 	}
-	bad := migration("2", "toomany", "INSERT INTO r SELECT generate_series(10001, 13001)")
-	_, err := run(t, openLocal(t, url), []aurora.Migration{m, bad}, aurora.Request{})
+	bad := pgtest.Migration("2", "toomany", "INSERT INTO r SELECT generate_series(10001, 13001)")
+	_, err := pgtest.Run(t, openLocal(t, url), []aurora.Migration{m, bad}, aurora.Request{})
 	var step *aurora.StepError
 	if !errors.As(err, &step) || !strings.Contains(step.Hint, "3,000") {
 		t.Errorf("%v, want advice about 3,000 rows", err)

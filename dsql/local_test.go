@@ -2,7 +2,6 @@ package dsql_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 
 	"github.com/aurora-migrate/aurora"
@@ -24,17 +23,9 @@ func openLocalProject(t testing.TB, url, project string) *dsql.DB {
 }
 
 func TestStoreConformance(t *testing.T) {
+	t.Parallel()
 	auroratest.Run(t, func(t *testing.T) func(project string) aurora.Store {
 		url := localdsql.Start(t)
 		return func(project string) aurora.Store { return openLocalProject(t, url, project) }
 	})
-}
-
-// migration makes a migration of plain statements.
-func migration(version, name string, statements ...string) aurora.Migration {
-	m := aurora.Migration{Version: version, Name: name, Checksum: aurora.Checksum(fmt.Sprint(statements)), Source: version + "_" + name + ".sql"}
-	for i, s := range statements {
-		m.Up = append(m.Up, aurora.Statement{SQL: s, File: m.Source, Line: i + 1})
-	}
-	return m
 }

@@ -2,7 +2,6 @@ package dsql
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -45,47 +44,10 @@ func tryOpenPlain(ctx context.Context, url, project string, maxAge ...time.Durat
 	return open(ctx, Config{Project: project, Profile: &profile, Retry: DefaultRetry}, on)
 }
 
-// migration makes a migration of plain statements.
-func migration(version, name string, statements ...string) aurora.Migration {
-	m := aurora.Migration{Version: version, Name: name, Checksum: aurora.Checksum(fmt.Sprint(statements)), Source: version + "_" + name + ".sql"}
-	for i, s := range statements {
-		m.Up = append(m.Up, aurora.Statement{SQL: s, File: m.Source, Line: i + 1})
-	}
-	return m
-}
-
-func run(t testing.TB, db *DB, migrations []aurora.Migration, req aurora.Request) (aurora.Execution, error) {
-	t.Helper()
-	r := aurora.Runner{Store: db, Migrations: migrations, Holder: aurora.CurrentHolder("test"), Operator: "test"}
-	return r.Run(context.Background(), req)
-}
-
-func mustRun(t testing.TB, db *DB, migrations []aurora.Migration, req aurora.Request) aurora.Execution {
-	t.Helper()
-	e, err := run(t, db, migrations, req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
-
-// createTables makes n migrations of k tables each.
-func createTables(n, k int) []aurora.Migration {
-	out := make([]aurora.Migration, n)
-	for i := range out {
-		var s []string
-		for j := range k {
-			s = append(s, fmt.Sprintf("CREATE TABLE t%d_%d (id bigint PRIMARY KEY, note text NOT NULL DEFAULT '')", i+1, j+1))
-		}
-		out[i] = migration(fmt.Sprintf("%05d", i+1), "t", s...)
-	}
-	return out
-}
-
 // Round trips are the cost that counts, so the budget is a test: one for each
 // statement, and eight.
 func TestRoundTrips(t *testing.T) {
-	rows := migration("1", "rows", "CREATE TABLE r (id int PRIMARY KEY)", "INSERT INTO r VALUES (1)", "INSERT INTO r VALUES (2)", "CREATE VIEW v AS SELECT * FROM r",
+	rows := pgtest.Migration("1", "rows", "CREATE TABLE r (id int PRIMARY KEY)", "INSERT INTO r VALUES (1)", "INSERT INTO r VALUES (2)", "CREATE VIEW v AS SELECT * FROM r",
 		"BEGIN", "INSERT INTO r VALUES (3)", "UPDATE r SET id = 4 WHERE id = 3", "COMMIT", "SET application_name = 'x'", "DROP VIEW v")
 	for _, tt := range []struct {
 		name       string
@@ -93,18 +55,19 @@ func TestRoundTrips(t *testing.T) {
 		prepare    bool // apply first, then count
 		want       int
 	}{
-		{"100 files", createTables(100, 1), false, 100 + 8},
-		{"10 files of 10 statements", createTables(10, 10), false, 100 + 8},
+		{"100 files", pgtest.Tables(100, 1), false, 100 + 8},
+		{"10 files of 10 statements", pgtest.Tables(10, 10), false, 100 + 8},
 		{"rows between definitions", []aurora.Migration{rows}, false, len(rows.Up) + 8},
-		{"nothing to do", createTables(100, 1), true, 1},
+		{"nothing to do", pgtest.Tables(100, 1), true, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			url := pgtest.URL(t)
 			if tt.prepare {
-				mustRun(t, openPlain(t, url), tt.migrations, aurora.Request{})
+				pgtest.MustRun(t, openPlain(t, url), tt.migrations, aurora.Request{})
 			}
 			proxy := pgtest.NewProxy(t, url)
-			e := mustRun(t, openPlain(t, proxy.URL), tt.migrations, aurora.Request{})
+			e := pgtest.MustRun(t, openPlain(t, proxy.URL), tt.migrations, aurora.Request{})
 			if !tt.prepare && len(e.Revisions) != len(tt.migrations) {
 				t.Errorf("applied %d of %d", len(e.Revisions), len(tt.migrations))
 			}

@@ -3,6 +3,7 @@ package dsql
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -50,10 +51,10 @@ func half(m aurora.Migration, state aurora.State, done, begun int, checkpoint st
 // also when the announcement was lost with it; what ended in good order has
 // nothing to look for.
 func TestResume(t *testing.T) {
-	one := migration("1", "one", "CREATE TABLE a (id int)", "CREATE TABLE b (id int)", "CREATE TABLE c (id int)")
-	two := migration("2", "two", "CREATE TABLE d (id int)", "CREATE TABLE e (id int)")
-	rows := migration("1", "rows", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)")
-	odd := migration("1", "odd", "CREATE SEQUENCE s CACHE 1", "ALTER SEQUENCE s RESTART WITH 5")
+	one := pgtest.Migration("1", "one", "CREATE TABLE a (id int)", "CREATE TABLE b (id int)", "CREATE TABLE c (id int)")
+	two := pgtest.Migration("2", "two", "CREATE TABLE d (id int)", "CREATE TABLE e (id int)")
+	rows := pgtest.Migration("1", "rows", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)")
+	odd := pgtest.Migration("1", "odd", "CREATE SEQUENCE s CACHE 1", "ALTER SEQUENCE s RESTART WITH 5")
 	for _, tt := range []struct {
 		name       string
 		migrations []aurora.Migration
@@ -84,7 +85,7 @@ func TestResume(t *testing.T) {
 			t.Parallel()
 			url := pgtest.URL(t)
 			leave(t, url, tt.ran, tt.left...)
-			_, err := run(t, openPlain(t, url), tt.migrations, aurora.Request{Unsure: tt.unsure})
+			_, err := pgtest.Run(t, openPlain(t, url), tt.migrations, aurora.Request{Unsure: tt.unsure})
 			switch {
 			case tt.want == "" && err != nil:
 				t.Fatal(err)
@@ -114,8 +115,9 @@ func TestResume(t *testing.T) {
 // A transaction that arrives late finds that its place is saved, and changes
 // nothing.
 func TestPlaceIsSavedOnce(t *testing.T) {
+	t.Parallel()
 	url := pgtest.URL(t)
-	m := migration("1", "rows", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)")
+	m := pgtest.Migration("1", "rows", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)")
 	db := openPlain(t, url)
 	lease, err := db.Acquire(t.Context(), aurora.Holder{}, time.Minute)
 	if err != nil {
@@ -155,6 +157,7 @@ func newTestStream(t *testing.T, db *DB, l aurora.Lease, u *unit) *stream {
 // A connection that gets old is replaced between two statements, and the new
 // one has what the migration set in the old.
 func TestConnectionsAreReplaced(t *testing.T) {
+	t.Parallel()
 	url := pgtest.URL(t)
 	proxy := pgtest.NewProxy(t, url)
 	db, err := tryOpenPlain(t.Context(), proxy.URL, "", time.Nanosecond)
@@ -162,9 +165,9 @@ func TestConnectionsAreReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close(context.Background()) })
-	m := migration("1", "old", "CREATE SCHEMA shop", "SET search_path TO shop", "CREATE TABLE here (id int)",
+	m := pgtest.Migration("1", "old", "CREATE SCHEMA shop", "SET search_path TO shop", "CREATE TABLE here (id int)",
 		"BEGIN", "INSERT INTO here VALUES (1)", "INSERT INTO here VALUES (2)", "COMMIT")
-	mustRun(t, db, []aurora.Migration{m, migration("2", "next", "CREATE TABLE there (id int)")}, aurora.Request{})
+	pgtest.MustRun(t, db, []aurora.Migration{m, pgtest.Migration("2", "next", "CREATE TABLE there (id int)")}, aurora.Request{})
 	if n := pgtest.One(t, url, "SELECT count(*) FROM shop.here"); n != "2" {
 		t.Errorf("%s rows", n)
 	}
@@ -173,5 +176,23 @@ func TestConnectionsAreReplaced(t *testing.T) {
 	}
 	if proxy.Conns() < len(m.Up) {
 		t.Errorf("%d connections", proxy.Conns())
+	}
+}
+
+// Names in a transaction that sets its own search_path are not looked up
+// outside of it, where they mean something else.
+func TestSettingsOfATransaction(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	m := pgtest.Migration("1", "shop", "CREATE SCHEMA shop", "BEGIN", "SET LOCAL search_path = shop", "CREATE TABLE a (id int)", "COMMIT")
+	leave(t, url, []string{"CREATE SCHEMA shop", "CREATE TABLE a (id int)"}, half(m, aurora.Running, 1, 5, "{}"))
+	_, err := pgtest.Run(t, openPlain(t, url), []aurora.Migration{m}, aurora.Request{})
+	var asked *aurora.UnsureError
+	if !errors.As(err, &asked) {
+		t.Fatalf("%v, want a question: public.a is no evidence of shop.a", err)
+	}
+	pgtest.MustRun(t, openPlain(t, url), []aurora.Migration{m}, aurora.Request{Unsure: aurora.UnsureRerun})
+	if s := pgtest.One(t, url, "SELECT to_regclass('shop.a')"); s != "shop.a" {
+		t.Errorf("shop.a is %s", s)
 	}
 }

@@ -3,6 +3,7 @@ package dsql
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -100,6 +101,10 @@ func (r *stream) exchange(ctx context.Context, groups [][]pgstore.Query) ([]pgst
 // the statements so far have set.
 func (r *stream) refresh(ctx context.Context) error {
 	renewed, err := r.db.store.Main.Renew(ctx)
+	if isBusy(err) || isUnreachable(err) {
+		// In the middle of a run that is worth more patience than at its begin.
+		return fmt.Errorf("%w: %w", pgstore.ErrConnection, err)
+	}
 	if err != nil || !renewed {
 		return err
 	}

@@ -74,9 +74,11 @@ func (r *stream) jobsOf(st step) (jobsMade, []pgstore.Query) {
 		if !makesJob(r.unit.infos[j]) {
 			continue
 		}
-		made[j-st.first] = nil
 		jb := newJob(j, r.unit.sent[j], r.unit.infos[j], "")
 		made[j-st.first] = &jb
+		if r.unit.hasSettings(st) {
+			continue // behind it, names may mean something else
+		}
 		sql, args := jb.locate()
 		values := make([]any, len(args))
 		for i, a := range args {
@@ -101,7 +103,7 @@ func (made jobsMade) answered(st step, answers []pgstore.Answer) []job {
 			jb.ID = string(rows[0][0])
 		}
 		jb.StartedAt = time.Now()
-		if answers[located].Err == nil {
+		if located < len(answers) && answers[located].Err == nil {
 			jb.located(answers[located].Rows)
 		}
 		located++
@@ -146,8 +148,8 @@ func (r *stream) within(ctx context.Context, st step) error {
 			case pgstore.IsLeaseLost(failed):
 				return aurora.ErrLeaseLost
 			}
-		case isLimit(failed) && answers[save].Err != nil:
-			r.db.log.Info("changes as many rows as a transaction may, so that its place is saved apart", "at", r.unit.statements[st.first].Pos())
+		case isLimit(failed) && (answers[save].Err != nil || answers[save+1].Err != nil):
+			r.db.log.Info("changes as much as a transaction may, so that its place is saved apart", "at", r.unit.statements[st.first].Pos())
 			r.announce(st)
 			if err := r.save(ctx); err != nil {
 				return err
@@ -227,6 +229,7 @@ func (r *stream) happened(ctx context.Context, st step) (bool, error) {
 // look asks the catalog whether a step has happened. A job that it made and
 // that is still running is taken up.
 func (r *stream) look(ctx context.Context, st step, catalog bool) (bool, error) {
+	catalog = catalog && !r.unit.hasSettings(st)
 	found, at := unknown, st.first
 	for j := st.first; j < st.end && catalog; j++ {
 		if st.end-st.first > 1 && kindOf(r.unit.infos[j]) != defining || r.unit.infos[j].Kind == sqllex.Begin {
@@ -261,7 +264,7 @@ func (r *stream) look(ctx context.Context, st step, catalog bool) (bool, error) 
 // dropLeftover drops the invalid index that an earlier attempt at a step may
 // have left.
 func (r *stream) dropLeftover(ctx context.Context, st step) error {
-	for j := st.first; j < st.end; j++ {
+	for j := st.first; j < st.end && !r.unit.hasSettings(st); j++ {
 		if r.unit.item.Resumes || r.crashed || r.unit.infos[j].IfNotExists {
 			if _, err := r.dropInvalid(ctx, j); err != nil {
 				return err
@@ -274,7 +277,7 @@ func (r *stream) dropLeftover(ctx context.Context, st step) error {
 // clear drops an invalid index in whose way the build of a step came, and
 // reports whether it did.
 func (r *stream) clear(ctx context.Context, st step, err error) (dropped bool, _ error) {
-	if !pgstore.HasCode(err, "42P07") {
+	if !pgstore.HasCode(err, "42P07") || r.unit.hasSettings(st) {
 		return false, nil
 	}
 	for j := st.first; j < st.end; j++ {

@@ -9,6 +9,7 @@ import (
 )
 
 func TestStoreConformancePlain(t *testing.T) {
+	t.Parallel()
 	auroratest.Run(t, func(t *testing.T) func(project string) aurora.Store {
 		url := pgtest.URL(t)
 		return func(project string) aurora.Store { return openProject(t, url, project) }

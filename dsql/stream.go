@@ -328,9 +328,16 @@ func (r *stream) save(ctx context.Context) error {
 // lost against another transaction, it is stored before fly returns.
 func (r *stream) fly(ctx context.Context, body []pgstore.Query, behind ...pgstore.Query) ([]pgstore.Answer, error) {
 	// A step runs whatever becomes of the save in front of it, so nothing is
-	// sent unless the lease is ours by our own clock.
+	// sent unless the lease is ours by our own clock, which is asked last: a new
+	// connection takes its time.
+	if err := r.refresh(ctx); err != nil {
+		return nil, err
+	}
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
+	}
+	if r.lease != nil && r.lease.IsOver() {
+		return nil, aurora.ErrLeaseLost
 	}
 	groups := pgstore.Apart(behind...)
 	groups = append([][]pgstore.Query{body}, groups...)

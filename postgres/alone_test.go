@@ -21,18 +21,18 @@ func none(m aurora.Migration) aurora.Migration {
 func TestConcurrentIndexWithoutDirective(t *testing.T) {
 	url := pgtest.URL(t)
 	migrations := []aurora.Migration{
-		sql("1", "users", "CREATE TABLE users (id int PRIMARY KEY, email text)", "INSERT INTO users VALUES (1, 'a')"),
-		sql("2", "index", "ALTER TABLE users ADD COLUMN name text", "CREATE INDEX CONCURRENTLY IF NOT EXISTS users_email ON users (email)"),
-		sql("3", "more", "CREATE TABLE more (id int)"),
+		pgtest.Migration("1", "users", "CREATE TABLE users (id int PRIMARY KEY, email text)", "INSERT INTO users VALUES (1, 'a')"),
+		pgtest.Migration("2", "index", "ALTER TABLE users ADD COLUMN name text", "CREATE INDEX CONCURRENTLY IF NOT EXISTS users_email ON users (email)"),
+		pgtest.Migration("3", "more", "CREATE TABLE more (id int)"),
 	}
-	mustRun(t, open(t, url), migrations, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 	if got := pgtest.One(t, url, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'users_email'::regclass"); got != "t" {
 		t.Errorf("index valid: %s", got)
 	}
 	// Asked for a transaction in so many words, it is refused before it runs.
-	asked := sql("4", "asked", "CREATE TABLE asked (id int)", "CREATE INDEX CONCURRENTLY asked_id ON asked (id)")
+	asked := pgtest.Migration("4", "asked", "CREATE TABLE asked (id int)", "CREATE INDEX CONCURRENTLY asked_id ON asked (id)")
 	asked.TxMode = aurora.TxFile
-	_, err := run(t, open(t, url), append(migrations, asked), aurora.Request{})
+	_, err := pgtest.Run(t, open(t, url), append(migrations, asked), aurora.Request{})
 	var step *aurora.StepError
 	if !errors.As(err, &step) || step.Index != 1 || step.Hint == "" || tables(t, url) != "more users" {
 		t.Errorf("error %v, tables %s", err, tables(t, url))
@@ -44,10 +44,10 @@ func TestConcurrentIndexWithoutDirective(t *testing.T) {
 func TestA10FailedConcurrentBuild(t *testing.T) {
 	url := pgtest.URL(t)
 	migrations := []aurora.Migration{
-		sql("1", "users", "CREATE TABLE users (id int PRIMARY KEY, email text)", "INSERT INTO users VALUES (1, 'a'), (2, 'a')"),
-		sql("2", "unique", "ALTER TABLE users ADD COLUMN name text", "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_email ON users (email)", "ALTER TABLE users ADD COLUMN after text"),
+		pgtest.Migration("1", "users", "CREATE TABLE users (id int PRIMARY KEY, email text)", "INSERT INTO users VALUES (1, 'a'), (2, 'a')"),
+		pgtest.Migration("2", "unique", "ALTER TABLE users ADD COLUMN name text", "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_email ON users (email)", "ALTER TABLE users ADD COLUMN after text"),
 	}
-	_, err := run(t, open(t, url), migrations, aurora.Request{})
+	_, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{})
 	if err == nil || !strings.Contains(err.Error(), "could not create unique index") {
 		t.Fatalf("error %v", err)
 	}
@@ -59,7 +59,7 @@ func TestA10FailedConcurrentBuild(t *testing.T) {
 		t.Errorf("revision %+v", last)
 	}
 	pgtest.Exec(t, url, "UPDATE users SET email = 'b' WHERE id = 2")
-	mustRun(t, open(t, url), migrations, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 	if got := pgtest.One(t, url, "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'users'::regclass AND attnum > 0"); got != "id email name after" {
 		t.Errorf("columns %s", got)
 	}
@@ -75,7 +75,7 @@ func TestInvalidLeftoverIsRebuilt(t *testing.T) {
 	pgtest.Exec(t, url, `CREATE SCHEMA app; CREATE TABLE app.users (email text);
 		CREATE INDEX users_email ON app.users (email);
 		UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'app.users_email'::regclass`)
-	mustRun(t, open(t, url), []aurora.Migration{sql("1", "i", "CREATE INDEX CONCURRENTLY IF NOT EXISTS users_email ON app.users (email)")}, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{pgtest.Migration("1", "i", "CREATE INDEX CONCURRENTLY IF NOT EXISTS users_email ON app.users (email)")}, aurora.Request{})
 	if got := pgtest.One(t, url, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'app.users_email'::regclass"); got != "t" {
 		t.Errorf("index valid: %s", got)
 	}
@@ -128,11 +128,11 @@ func TestResumeByEvidence(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			url := pgtest.URL(t)
-			m := none(sql("1", "m", "CREATE TABLE t (a int)", tt.statement, "CREATE TABLE last (a int)"))
+			m := none(pgtest.Migration("1", "m", "CREATE TABLE t (a int)", tt.statement, "CREATE TABLE last (a int)"))
 			open(t, url) // the tables of the history come with the first lease
 			pgtest.Exec(t, url, "CREATE TABLE t (a int); CREATE PROCEDURE p() LANGUAGE sql AS 'INSERT INTO t VALUES (1)';"+tt.before)
 			died(t, url, m, 1, 2)
-			_, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+			_, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
 			var asked *aurora.UnsureError
 			if got := errors.As(err, &asked); got != tt.asks || !tt.asks && err != nil {
 				t.Fatalf("error %v, want a question: %v", err, tt.asks)
@@ -141,7 +141,7 @@ func TestResumeByEvidence(t *testing.T) {
 				if asked.Index != 1 || tables(t, url) != "t" {
 					t.Errorf("asked about %d, tables %s", asked.Index, tables(t, url))
 				}
-				mustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{Unsure: aurora.UnsureSkip})
+				pgtest.MustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{Unsure: aurora.UnsureSkip})
 			}
 			if got := pgtest.One(t, url, tt.probe); got != "1" {
 				t.Errorf("%s is %s", tt.probe, got)
@@ -155,10 +155,10 @@ func TestResumeByEvidence(t *testing.T) {
 
 func TestUnsureRerun(t *testing.T) {
 	url := pgtest.URL(t)
-	m := none(sql("1", "m", "CREATE TABLE t (a int)", "DO $$ BEGIN INSERT INTO t VALUES (1); END $$"))
+	m := none(pgtest.Migration("1", "m", "CREATE TABLE t (a int)", "DO $$ BEGIN INSERT INTO t VALUES (1); END $$"))
 	pgtest.Exec(t, url, "CREATE TABLE t (a int)")
 	died(t, url, m, 1, 2)
-	mustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{Unsure: aurora.UnsureRerun})
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{Unsure: aurora.UnsureRerun})
 	if got := pgtest.One(t, url, "SELECT count(*) FROM t"); got != "1" {
 		t.Errorf("%s rows", got)
 	}
@@ -168,22 +168,22 @@ func TestUnsureRerun(t *testing.T) {
 // and was edited is refused by name, what is added later runs too (A7).
 func TestA7ResumeInsideAFile(t *testing.T) {
 	url := pgtest.URL(t)
-	m := none(sql("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "oops", "CREATE TABLE z (id int)"))
-	if _, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); err == nil {
+	m := none(pgtest.Migration("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "oops", "CREATE TABLE z (id int)"))
+	if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); err == nil {
 		t.Fatal("no error")
 	}
-	edited := none(sql("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (2)", "CREATE TABLE b (id int)"))
-	_, err := run(t, open(t, url), []aurora.Migration{edited}, aurora.Request{})
+	edited := none(pgtest.Migration("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (2)", "CREATE TABLE b (id int)"))
+	_, err := pgtest.Run(t, open(t, url), []aurora.Migration{edited}, aurora.Request{})
 	var changed *aurora.ChangedError
 	if !errors.As(err, &changed) || changed.Statement != 2 {
 		t.Fatalf("error %v, want statement 2 changed", err)
 	}
-	shorter := none(sql("1", "m", "CREATE TABLE a (id int)"))
-	if _, err := run(t, open(t, url), []aurora.Migration{shorter}, aurora.Request{}); !errors.As(err, &changed) {
+	shorter := none(pgtest.Migration("1", "m", "CREATE TABLE a (id int)"))
+	if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{shorter}, aurora.Request{}); !errors.As(err, &changed) {
 		t.Fatalf("error %v, want a changed statement", err)
 	}
-	fixed := none(sql("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "CREATE TABLE b (id int)", "CREATE TABLE z (id int)", "CREATE TABLE zz (id int)"))
-	mustRun(t, open(t, url), []aurora.Migration{fixed}, aurora.Request{})
+	fixed := none(pgtest.Migration("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "CREATE TABLE b (id int)", "CREATE TABLE z (id int)", "CREATE TABLE zz (id int)"))
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{fixed}, aurora.Request{})
 	if got := tables(t, url); got != "a b z zz" {
 		t.Errorf("tables %s", got)
 	}
@@ -197,9 +197,9 @@ func TestA7ResumeInsideAFile(t *testing.T) {
 func TestOwnTransactions(t *testing.T) {
 	url := pgtest.URL(t)
 	m := func(third string) aurora.Migration {
-		return none(sql("1", "m", "CREATE TABLE a (id int)", "BEGIN ISOLATION LEVEL SERIALIZABLE", "INSERT INTO a VALUES (1)", third, "COMMIT", "INSERT INTO a VALUES (3)"))
+		return none(pgtest.Migration("1", "m", "CREATE TABLE a (id int)", "BEGIN ISOLATION LEVEL SERIALIZABLE", "INSERT INTO a VALUES (1)", third, "COMMIT", "INSERT INTO a VALUES (3)"))
 	}
-	if _, err := run(t, open(t, url), []aurora.Migration{m("oops")}, aurora.Request{}); err == nil {
+	if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{m("oops")}, aurora.Request{}); err == nil {
 		t.Fatal("no error")
 	}
 	if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "0" {
@@ -208,12 +208,12 @@ func TestOwnTransactions(t *testing.T) {
 	if last := mustLatest(t, url)[0]; last.Done != 1 || last.State != aurora.Failed {
 		t.Errorf("revision %+v", last)
 	}
-	mustRun(t, open(t, url), []aurora.Migration{m("INSERT INTO a VALUES (2)")}, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{m("INSERT INTO a VALUES (2)")}, aurora.Request{})
 	if got := pgtest.One(t, url, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM a"); got != "1 2 3" {
 		t.Errorf("rows %s", got)
 	}
-	open := none(sql("2", "open", "BEGIN", "INSERT INTO a VALUES (4)"))
-	_, err := run(t, openProject(t, url, ""), []aurora.Migration{m("INSERT INTO a VALUES (2)"), open}, aurora.Request{})
+	open := none(pgtest.Migration("2", "open", "BEGIN", "INSERT INTO a VALUES (4)"))
+	_, err := pgtest.Run(t, openProject(t, url, ""), []aurora.Migration{m("INSERT INTO a VALUES (2)"), open}, aurora.Request{})
 	if err == nil || !strings.Contains(err.Error(), "add COMMIT") {
 		t.Errorf("error %v", err)
 	}
@@ -224,29 +224,29 @@ func TestOwnTransactions(t *testing.T) {
 
 func TestDown(t *testing.T) {
 	url := pgtest.URL(t)
-	migrations := many(4, 1)
+	migrations := pgtest.Tables(4, 1)
 	for i := range migrations {
 		migrations[i].Down = []aurora.Step{aurora.Statement{SQL: "DROP TABLE " + strings.Fields(migrations[i].Up[0].String())[2]}}
 	}
-	mustRun(t, open(t, url), migrations, aurora.Request{})
-	mustRun(t, open(t, url), migrations, aurora.Request{Direction: aurora.Down})
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{Direction: aurora.Down})
 	if got := tables(t, url); got != "t1_1 t2_1 t3_1" {
 		t.Errorf("down without a number left %s", got)
 	}
-	mustRun(t, open(t, url), migrations, aurora.Request{Direction: aurora.Down, To: "00001"})
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{Direction: aurora.Down, To: "00001"})
 	if got := tables(t, url); got != "t1_1" {
 		t.Errorf("down to 1 left %s", got)
 	}
-	mustRun(t, open(t, url), migrations, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 	if got := tables(t, url); got != "t1_1 t2_1 t3_1 t4_1" {
 		t.Errorf("up again made %s", got)
 	}
 	migrations[3].Down = []aurora.Step{aurora.Statement{SQL: "DROP TABLE nowhere"}}
-	if _, err := run(t, open(t, url), migrations, aurora.Request{Direction: aurora.Down}); err == nil {
+	if _, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{Direction: aurora.Down}); err == nil {
 		t.Fatal("no error")
 	}
 	// A rollback that undid nothing leaves the migration applied.
-	if e := mustRun(t, open(t, url), migrations, aurora.Request{}); len(e.Revisions) != 0 {
+	if e := pgtest.MustRun(t, open(t, url), migrations, aurora.Request{}); len(e.Revisions) != 0 {
 		t.Errorf("up after a failed down ran %d", len(e.Revisions))
 	}
 }
@@ -256,18 +256,18 @@ func TestDown(t *testing.T) {
 func TestA7ResumeAsATransaction(t *testing.T) {
 	for _, mode := range []aurora.TxMode{"", aurora.TxNone} {
 		url := pgtest.URL(t)
-		first := sql("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "CREATE INDEX CONCURRENTLY i ON a (nope)")
+		first := pgtest.Migration("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "CREATE INDEX CONCURRENTLY i ON a (nope)")
 		if mode == aurora.TxNone {
-			first = sql("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "oops")
+			first = pgtest.Migration("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "oops")
 		}
-		if _, err := run(t, open(t, url), []aurora.Migration{first}, aurora.Request{TxMode: mode}); err == nil {
+		if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{first}, aurora.Request{TxMode: mode}); err == nil {
 			t.Fatal("no error")
 		}
-		fixed := []aurora.Migration{sql("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "CREATE INDEX i ON a (id)")}
-		if _, err := run(t, open(t, url), fixed, aurora.Request{TxMode: aurora.TxAll}); err == nil {
+		fixed := []aurora.Migration{pgtest.Migration("1", "m", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1)", "CREATE INDEX i ON a (id)")}
+		if _, err := pgtest.Run(t, open(t, url), fixed, aurora.Request{TxMode: aurora.TxAll}); err == nil {
 			t.Error("one transaction for all was promised for a migration that is half applied")
 		}
-		mustRun(t, open(t, url), fixed, aurora.Request{})
+		pgtest.MustRun(t, open(t, url), fixed, aurora.Request{})
 		if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "1" {
 			t.Errorf("mode %q: the INSERT ran %s times", mode, got)
 		}
@@ -278,19 +278,19 @@ func TestA7ResumeAsATransaction(t *testing.T) {
 func TestFailedBegin(t *testing.T) {
 	url := pgtest.URL(t)
 	m := func(begin string) []aurora.Migration {
-		return []aurora.Migration{none(sql("1", "m", begin, "CREATE TABLE a (id int)", "COMMIT"))}
+		return []aurora.Migration{none(pgtest.Migration("1", "m", begin, "CREATE TABLE a (id int)", "COMMIT"))}
 	}
-	if _, err := run(t, open(t, url), m("BEGIN ISOLATION LEVEL READ COMMITED"), aurora.Request{}); err == nil {
+	if _, err := pgtest.Run(t, open(t, url), m("BEGIN ISOLATION LEVEL READ COMMITED"), aurora.Request{}); err == nil {
 		t.Fatal("no error")
 	}
-	mustRun(t, open(t, url), m("BEGIN ISOLATION LEVEL READ COMMITTED"), aurora.Request{})
+	pgtest.MustRun(t, open(t, url), m("BEGIN ISOLATION LEVEL READ COMMITTED"), aurora.Request{})
 }
 
 // A constraint that is deferred to the commit is blamed on its statement.
 func TestDeferredConstraintStatementByStatement(t *testing.T) {
 	url := pgtest.URL(t)
-	m := none(sql("1", "m", "CREATE TABLE a (id int PRIMARY KEY, b int REFERENCES a DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO a VALUES (1, 2)"))
-	_, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+	m := none(pgtest.Migration("1", "m", "CREATE TABLE a (id int PRIMARY KEY, b int REFERENCES a DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO a VALUES (1, 2)"))
+	_, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
 	var step *aurora.StepError
 	if !errors.As(err, &step) || step.Index != 1 {
 		t.Errorf("error %v", err)
@@ -300,7 +300,7 @@ func TestDeferredConstraintStatementByStatement(t *testing.T) {
 // What succeeded although somebody pressed Ctrl-C is recorded as done.
 func TestInterruptThatComesTooLate(t *testing.T) {
 	url := pgtest.URL(t)
-	m := none(sql("1", "m", "CREATE TABLE a (id int)",
+	m := none(pgtest.Migration("1", "m", "CREATE TABLE a (id int)",
 		`DO $$ BEGIN BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN INSERT INTO a VALUES (1); END; END $$`))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -313,7 +313,7 @@ func TestInterruptThatComesTooLate(t *testing.T) {
 	if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "1" {
 		t.Fatalf("%s rows", got)
 	}
-	mustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
 	if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "1" {
 		t.Errorf("it ran %s times", got)
 	}

@@ -24,11 +24,11 @@ func TestFileForDSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close(context.Background()) })
-	m := sql("1", "orders", "CREATE TABLE orders (id int PRIMARY KEY, total int)",
+	m := pgtest.Migration("1", "orders", "CREATE TABLE orders (id int PRIMARY KEY, total int)",
 		"ALTER TABLE orders ADD CONSTRAINT positive CHECK (total > 0) NOT VALID",
 		"CREATE INDEX ASYNC orders_total ON orders (total)",
 		"ALTER TABLE ASYNC orders VALIDATE CONSTRAINT positive")
-	mustRun(t, db, []aurora.Migration{m}, aurora.Request{})
+	pgtest.MustRun(t, db, []aurora.Migration{m}, aurora.Request{})
 	got := pgtest.One(t, url, `SELECT i.indisvalid AND c.convalidated FROM pg_index i, pg_constraint c
 		WHERE i.indexrelid = 'orders_total'::regclass AND c.conname = 'positive'`)
 	if got != "t" {
@@ -39,7 +39,7 @@ func TestFileForDSQL(t *testing.T) {
 	}
 	// The history knows the file, not what became of it.
 	db.Close(context.Background())
-	if _, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); err != nil {
+	if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); err != nil {
 		t.Errorf("applied again: %v", err)
 	}
 	want := []aurora.Review{
@@ -54,8 +54,8 @@ func TestFileForDSQL(t *testing.T) {
 // An error is where the file says it, not where the rewritten text does.
 func TestErrorInFileForDSQL(t *testing.T) {
 	var step *aurora.StepError
-	bad := sql("2", "parse", "CREATE INDEX ASYNC i ON ON orders (id)")
-	_, err := run(t, open(t, pgtest.URL(t)), []aurora.Migration{bad}, aurora.Request{})
+	bad := pgtest.Migration("2", "parse", "CREATE INDEX ASYNC i ON ON orders (id)")
+	_, err := pgtest.Run(t, open(t, pgtest.URL(t)), []aurora.Migration{bad}, aurora.Request{})
 	if !errors.As(err, &step) || step.Pos != "2_parse.sql:1:25" {
 		t.Errorf("%v, want it at 2_parse.sql:1:25", err)
 	}
@@ -63,7 +63,7 @@ func TestErrorInFileForDSQL(t *testing.T) {
 
 func TestReviewRefuses(t *testing.T) {
 	db := open(t, pgtest.URL(t))
-	reviews := db.Review(sql("1", "a", "CREATE TABLE t (a int)", "COMMIT"), aurora.Up)
+	reviews := db.Review(pgtest.Migration("1", "a", "CREATE TABLE t (a int)", "COMMIT"), aurora.Up)
 	var step *aurora.StepError
 	if len(reviews) != 1 || reviews[0].Statement != 1 || !errors.As(reviews[0].Err, &step) {
 		t.Errorf("%+v, want the refusal of statement 1", reviews)

@@ -16,17 +16,17 @@ import (
 // with: the same statements in the same number of transactions, one pipeline,
 // nothing recorded.
 func BenchmarkApply1000(b *testing.B) {
-	migrations := many(1000, 1)
+	migrations := pgtest.Tables(1000, 1)
 	for b.Loop() {
 		b.StopTimer()
 		db := open(b, pgtest.URL(b))
 		b.StartTimer()
-		mustRun(b, db, migrations, aurora.Request{})
+		pgtest.MustRun(b, db, migrations, aurora.Request{})
 	}
 }
 
 func BenchmarkPlain1000(b *testing.B) {
-	migrations := many(1000, 1)
+	migrations := pgtest.Tables(1000, 1)
 	var script strings.Builder
 	for _, m := range migrations {
 		script.WriteString("BEGIN; " + m.Up[0].String() + "; COMMIT;\n")
@@ -50,11 +50,11 @@ func BenchmarkPlain1000(b *testing.B) {
 
 // BenchmarkNothingToDo is what every deploy pays: one round trip and a plan.
 func BenchmarkNothingToDo(b *testing.B) {
-	migrations := many(1000, 1)
+	migrations := pgtest.Tables(1000, 1)
 	db := open(b, pgtest.URL(b))
-	mustRun(b, db, migrations, aurora.Request{})
+	pgtest.MustRun(b, db, migrations, aurora.Request{})
 	b.ReportAllocs()
 	for b.Loop() {
-		mustRun(b, db, migrations, aurora.Request{})
+		pgtest.MustRun(b, db, migrations, aurora.Request{})
 	}
 }

@@ -107,11 +107,11 @@ func TestBreakMissingRights(t *testing.T) {
 			u := pgtest.URL(t)
 			name := roleName(u)
 			if tt.first {
-				mustRun(t, open(t, u), many(1, 1), aurora.Request{})
+				pgtest.MustRun(t, open(t, u), pgtest.Tables(1, 1), aurora.Request{})
 			}
 			pgtest.Exec(t, u, "CREATE ROLE "+name+" LOGIN; "+fmt.Sprintf(tt.setup+"; SELECT '%[2]s'", name, pgtest.One(t, u, "SELECT current_database()")))
 			t.Cleanup(func() { pgtest.Exec(t, u, "DROP OWNED BY "+name+" CASCADE; DROP ROLE "+name) })
-			_, err := run(t, open(t, as(t, u, name)), many(2, 1), aurora.Request{})
+			_, err := pgtest.Run(t, open(t, as(t, u, name)), pgtest.Tables(2, 1), aurora.Request{})
 			if !errorsContain(err, tt.want) {
 				t.Errorf("error %v, want %q in it", err, tt.want)
 			}
@@ -129,14 +129,14 @@ func TestBreakMissingRights(t *testing.T) {
 func TestBreakReadersNeedOnlySelect(t *testing.T) {
 	u := pgtest.URL(t)
 	name := roleName(u)
-	mustRun(t, open(t, u), many(2, 1), aurora.Request{})
+	pgtest.MustRun(t, open(t, u), pgtest.Tables(2, 1), aurora.Request{})
 	pgtest.Exec(t, u, fmt.Sprintf("CREATE ROLE %[1]s LOGIN; GRANT USAGE ON SCHEMA aurora TO %[1]s; GRANT SELECT ON ALL TABLES IN SCHEMA aurora TO %[1]s; ALTER ROLE %[1]s SET default_transaction_read_only = on", name))
 	t.Cleanup(func() { pgtest.Exec(t, u, "DROP OWNED BY "+name+" CASCADE; DROP ROLE "+name) })
 	db := open(t, as(t, u, name))
-	if e := mustRun(t, db, many(2, 1), aurora.Request{}); len(e.Revisions) != 0 {
+	if e := pgtest.MustRun(t, db, pgtest.Tables(2, 1), aurora.Request{}); len(e.Revisions) != 0 {
 		t.Errorf("%d revisions", len(e.Revisions))
 	}
-	if _, err := (&aurora.Runner{Store: db, Migrations: many(3, 1)}).Plan(context.Background(), aurora.Request{}); err != nil {
+	if _, err := (&aurora.Runner{Store: db, Migrations: pgtest.Tables(3, 1)}).Plan(context.Background(), aurora.Request{}); err != nil {
 		t.Error(err)
 	}
 	if _, err := db.Locked(context.Background()); err != nil {
@@ -154,7 +154,7 @@ func TestBreakForeignHistoryWithoutRights(t *testing.T) {
 	pgtest.Exec(t, u, atlasTable+fmt.Sprintf(`INSERT INTO atlas_schema_revisions.atlas_schema_revisions VALUES ('00001', 't', 2, 1, 1, now(), 1, '', '', 'x=', 'null', '');
 		CREATE ROLE %[1]s LOGIN; GRANT ALL ON SCHEMA public TO %[1]s; GRANT ALL ON DATABASE %[2]s TO %[1]s`, name, pgtest.One(t, u, "SELECT current_database()")))
 	t.Cleanup(func() { pgtest.Exec(t, u, "DROP OWNED BY "+name+" CASCADE; DROP ROLE "+name) })
-	_, err := run(t, open(t, as(t, u, name)), many(2, 1), aurora.Request{})
+	_, err := pgtest.Run(t, open(t, as(t, u, name)), pgtest.Tables(2, 1), aurora.Request{})
 	if got := tables(t, u); got != "" {
 		t.Errorf("it ran %s again: %v", got, err)
 	}
@@ -190,15 +190,15 @@ func TestBreakURLForms(t *testing.T) {
 	}
 	for i, form := range forms {
 		ms := []aurora.Migration{
-			sql("1", "a", fmt.Sprintf("CREATE TABLE a%d (id int)", i), "SELECT 1"),
-			sql("2", "b", fmt.Sprintf("CREATE TABLE b%d (id int)", i)),
+			pgtest.Migration("1", "a", fmt.Sprintf("CREATE TABLE a%d (id int)", i), "SELECT 1"),
+			pgtest.Migration("2", "b", fmt.Sprintf("CREATE TABLE b%d (id int)", i)),
 		}
 		db, err := openProjectCtx(context.Background(), form, fmt.Sprint(i))
 		if err != nil {
 			t.Errorf("%s: %v", form, err)
 			continue
 		}
-		mustRun(t, db, ms, aurora.Request{})
+		pgtest.MustRun(t, db, ms, aurora.Request{})
 		db.Close(context.Background())
 		want := "public"
 		if strings.Contains(form, "search_path") {

@@ -24,21 +24,21 @@ func runTTL(ctx context.Context, t testing.TB, url string, ms []aurora.Migration
 // sort of transaction it is in.
 func TestBreakRenewalDuringLongTransactions(t *testing.T) {
 	sleep := "SELECT pg_sleep(1.5)"
-	all := []aurora.Migration{sql("1", "a", "CREATE TABLE a (id int)"), sql("2", "b", sleep), sql("3", "c", "CREATE TABLE c (id int)")}
+	all := []aurora.Migration{pgtest.Migration("1", "a", "CREATE TABLE a (id int)"), pgtest.Migration("2", "b", sleep), pgtest.Migration("3", "c", "CREATE TABLE c (id int)")}
 	deferred := []aurora.Migration{
-		sql("1", "a", "CREATE TABLE a (id int)", "CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$",
+		pgtest.Migration("1", "a", "CREATE TABLE a (id int)", "CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$",
 			"CREATE CONSTRAINT TRIGGER doze AFTER INSERT ON a DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION doze()"),
-		sql("2", "b", "INSERT INTO a VALUES (1)"),
+		pgtest.Migration("2", "b", "INSERT INTO a VALUES (1)"),
 	}
 	tests := []struct {
 		name string
 		ms   []aurora.Migration
 		req  aurora.Request
 	}{
-		{"one statement", []aurora.Migration{sql("1", "a", sleep)}, aurora.Request{}},
+		{"one statement", []aurora.Migration{pgtest.Migration("1", "a", sleep)}, aurora.Request{}},
 		{"all in one", all, aurora.Request{TxMode: aurora.TxAll}},
-		{"own", []aurora.Migration{none(sql("1", "a", "BEGIN", "CREATE TABLE a (id int)", sleep, "CREATE TABLE b (id int)", "COMMIT"))}, aurora.Request{}},
-		{"own repeatable read", []aurora.Migration{none(sql("1", "a", "BEGIN ISOLATION LEVEL REPEATABLE READ", sleep, "CREATE TABLE b (id int)", "COMMIT"))}, aurora.Request{}},
+		{"own", []aurora.Migration{none(pgtest.Migration("1", "a", "BEGIN", "CREATE TABLE a (id int)", sleep, "CREATE TABLE b (id int)", "COMMIT"))}, aurora.Request{}},
+		{"own repeatable read", []aurora.Migration{none(pgtest.Migration("1", "a", "BEGIN ISOLATION LEVEL REPEATABLE READ", sleep, "CREATE TABLE b (id int)", "COMMIT"))}, aurora.Request{}},
 		{"deferred trigger", deferred, aurora.Request{}},
 	}
 	for _, tt := range tests {
@@ -56,12 +56,12 @@ func TestBreakRenewalDuringLongTransactions(t *testing.T) {
 func TestBreakTokensGoOnWithoutTheirRow(t *testing.T) {
 	for _, lose := range []string{"DELETE FROM aurora.aurora_leases", "DROP TABLE aurora.aurora_leases", "TRUNCATE aurora.aurora_leases"} {
 		url := pgtest.URL(t)
-		ms := many(2, 1)
+		ms := pgtest.Tables(2, 1)
 		ms[1].Down = []aurora.Step{aurora.Statement{SQL: "DROP TABLE t2_1"}}
-		mustRun(t, open(t, url), ms, aurora.Request{})
+		pgtest.MustRun(t, open(t, url), ms, aurora.Request{})
 		pgtest.Exec(t, url, lose)
-		mustRun(t, open(t, url), ms, aurora.Request{Direction: aurora.Down})
-		mustRun(t, open(t, url), ms, aurora.Request{})
+		pgtest.MustRun(t, open(t, url), ms, aurora.Request{Direction: aurora.Down})
+		pgtest.MustRun(t, open(t, url), ms, aurora.Request{})
 		if got := tables(t, url); got != "t1_1 t2_1" {
 			t.Errorf("%s: after up, down, up there are %s", lose, got)
 		}
@@ -73,11 +73,11 @@ func TestBreakTokensGoOnWithoutTheirRow(t *testing.T) {
 func TestBreakLeaseRowDeletedInMidStream(t *testing.T) {
 	url := pgtest.URL(t)
 	ms := []aurora.Migration{
-		sql("1", "a", "CREATE TABLE a (id int)"),
-		sql("2", "b", "DELETE FROM aurora.aurora_leases"),
-		sql("3", "c", "CREATE TABLE c (id int)"),
+		pgtest.Migration("1", "a", "CREATE TABLE a (id int)"),
+		pgtest.Migration("2", "b", "DELETE FROM aurora.aurora_leases"),
+		pgtest.Migration("3", "c", "CREATE TABLE c (id int)"),
 	}
-	if _, err := run(t, open(t, url), ms, aurora.Request{}); !errors.Is(err, aurora.ErrLeaseLost) {
+	if _, err := pgtest.Run(t, open(t, url), ms, aurora.Request{}); !errors.Is(err, aurora.ErrLeaseLost) {
 		t.Errorf("error %v", err)
 	}
 	if got := tables(t, url); got != "a" {
@@ -106,9 +106,9 @@ func TestBreakDroppedTables(t *testing.T) {
 		"ALTER TABLE aurora.aurora_revisions ADD COLUMN x int NOT NULL DEFAULT 1", "ALTER TABLE aurora.aurora_revisions ADD CHECK (version < '2') NOT VALID"} {
 		for _, mode := range []aurora.TxMode{"", aurora.TxNone} {
 			url := pgtest.URL(t)
-			ms := []aurora.Migration{sql("1", "a", "CREATE TABLE a (id int)"), sql("2", "b", "CREATE TABLE b (id int)", drop), sql("3", "c", "CREATE TABLE c (id int)")}
+			ms := []aurora.Migration{pgtest.Migration("1", "a", "CREATE TABLE a (id int)"), pgtest.Migration("2", "b", "CREATE TABLE b (id int)", drop), pgtest.Migration("3", "c", "CREATE TABLE c (id int)")}
 			ms[1].TxMode = mode
-			_, err := run(t, open(t, url), ms, aurora.Request{})
+			_, err := pgtest.Run(t, open(t, url), ms, aurora.Request{})
 			if got := tables(t, url); (err == nil) != (got == "a b c") || err != nil && mode == "" && got != "a" {
 				t.Errorf("%s in mode %q: error %v, tables %s", drop, mode, err, got)
 			}
@@ -129,7 +129,7 @@ func TestBreakPrepareTransaction(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_, err := runTTL(ctx, t, url, []aurora.Migration{none(sql("1", "a", "CREATE TABLE a (id int)", "BEGIN", "INSERT INTO a VALUES (1)",
+	_, err := runTTL(ctx, t, url, []aurora.Migration{none(pgtest.Migration("1", "a", "CREATE TABLE a (id int)", "BEGIN", "INSERT INTO a VALUES (1)",
 		"PREPARE TRANSACTION '"+name+"'", "COMMIT PREPARED '"+name+"'"))}, aurora.Request{})
 	var step *aurora.StepError
 	if !errors.As(err, &step) || step.Index != 3 || tables(t, url) != "" {
@@ -144,7 +144,7 @@ func TestBreakPrepareTransaction(t *testing.T) {
 // Cancelling while the lease is being taken must not leave it taken.
 func TestBreakCancelDuringAcquire(t *testing.T) {
 	url := pgtest.URL(t)
-	mustRun(t, open(t, url), many(1, 1), aurora.Request{})
+	pgtest.MustRun(t, open(t, url), pgtest.Tables(1, 1), aurora.Request{})
 	proxy := newStall(t, url)
 	db := open(t, proxy.url)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -169,7 +169,7 @@ func TestBreakInterruptOnADeadLine(t *testing.T) {
 			url := pgtest.URL(t)
 			proxy := newStall(t, url)
 			ctx, cancel := context.WithCancel(context.Background())
-			m := sql("1", "a", "CREATE TABLE a (id int)", "SELECT pg_sleep(600)")
+			m := pgtest.Migration("1", "a", "CREATE TABLE a (id int)", "SELECT pg_sleep(600)")
 			m.TxMode = mode
 			r := aurora.Runner{Store: open(t, proxy.url), Migrations: []aurora.Migration{m}, TTL: breakTTL}
 			done := make(chan error, 1)
@@ -196,7 +196,7 @@ func TestBreakLostLeaseDropsNothing(t *testing.T) {
 	release := holdTransaction(t, url, "INSERT INTO t VALUES (11)")
 	done := make(chan error, 1)
 	go func() {
-		_, err := runTTL(context.Background(), t, url, []aurora.Migration{sql("1", "i", "CREATE INDEX CONCURRENTLY i ON t (a)")}, aurora.Request{})
+		_, err := runTTL(context.Background(), t, url, []aurora.Migration{pgtest.Migration("1", "i", "CREATE INDEX CONCURRENTLY i ON t (a)")}, aurora.Request{})
 		done <- err
 	}()
 	waitFor(t, url, "SELECT count(*) FROM pg_class WHERE relname = 'i'", "1")
@@ -227,7 +227,7 @@ func TestBreakDeadClientsBlockGoesOn(t *testing.T) {
 	url := pgtest.URL(t)
 	pgtest.Exec(t, url, "CREATE TABLE t (at timestamptz)")
 	proxy := newStall(t, url)
-	m := none(sql("1", "m", "DO $$ BEGIN FOR i IN 1..60 LOOP INSERT INTO t VALUES (clock_timestamp()); COMMIT; PERFORM pg_sleep(0.1); END LOOP; END $$"))
+	m := none(pgtest.Migration("1", "m", "DO $$ BEGIN FOR i IN 1..60 LOOP INSERT INTO t VALUES (clock_timestamp()); COMMIT; PERFORM pg_sleep(0.1); END LOOP; END $$"))
 	r := aurora.Runner{Store: open(t, proxy.url), Migrations: []aurora.Migration{m}, TTL: breakTTL}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -259,7 +259,7 @@ func TestBreakNoRoomForTheRenewal(t *testing.T) {
 	pgtest.Exec(t, url, fmt.Sprintf(`CREATE ROLE %[1]s LOGIN CONNECTION LIMIT 1; GRANT ALL ON SCHEMA public TO %[1]s; DO $$ BEGIN EXECUTE 'GRANT ALL ON DATABASE ' || current_database() || ' TO %[1]s'; END $$`, name))
 	t.Cleanup(func() { pgtest.Exec(t, url, fmt.Sprintf(`DROP OWNED BY %[1]s CASCADE; DROP ROLE %[1]s`, name)) })
 	db := open(t, as(t, url, name))
-	r := aurora.Runner{Store: db, Migrations: []aurora.Migration{sql("1", "a", "SELECT pg_sleep(1.5)")}, TTL: breakTTL}
+	r := aurora.Runner{Store: db, Migrations: []aurora.Migration{pgtest.Migration("1", "a", "SELECT pg_sleep(1.5)")}, TTL: breakTTL}
 	_, err := r.Run(context.Background(), aurora.Request{})
 	if err == nil {
 		return
@@ -275,7 +275,7 @@ func TestBreakNoRoomForTheRenewal(t *testing.T) {
 func TestBreakStoppedInItsOwnTransaction(t *testing.T) {
 	url := pgtest.URL(t)
 	proxy := newStall(t, url)
-	m := none(sql("1", "m", "CREATE TABLE a (id int)", "BEGIN", "INSERT INTO a VALUES (1)", "INSERT INTO a VALUES (2)", "COMMIT"))
+	m := none(pgtest.Migration("1", "m", "CREATE TABLE a (id int)", "BEGIN", "INSERT INTO a VALUES (1)", "INSERT INTO a VALUES (2)", "COMMIT"))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	stalled := make(chan struct{})

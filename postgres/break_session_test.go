@@ -18,12 +18,12 @@ import (
 func TestBreakResumeKeepsTheSessionSettings(t *testing.T) {
 	url := pgtest.URL(t)
 	m := func(fourth string) aurora.Migration {
-		return none(sql("1", "m", "CREATE SCHEMA app", "SET search_path = app", "CREATE TABLE a (id int)", fourth, "CREATE TABLE c (id int)"))
+		return none(pgtest.Migration("1", "m", "CREATE SCHEMA app", "SET search_path = app", "CREATE TABLE a (id int)", fourth, "CREATE TABLE c (id int)"))
 	}
-	if _, err := run(t, open(t, url), []aurora.Migration{m("oops")}, aurora.Request{}); err == nil {
+	if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{m("oops")}, aurora.Request{}); err == nil {
 		t.Fatal("no error")
 	}
-	mustRun(t, open(t, url), []aurora.Migration{m("CREATE TABLE b (id int)")}, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{m("CREATE TABLE b (id int)")}, aurora.Request{})
 	if got := pgtest.One(t, url, `SELECT string_agg(schemaname || '.' || tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname IN ('app', 'public')`); got != "app.a app.b app.c" {
 		t.Errorf("tables %s", got)
 	}
@@ -32,9 +32,9 @@ func TestBreakResumeKeepsTheSessionSettings(t *testing.T) {
 // SET SESSION CHARACTERISTICS is a setting of the session too (A28).
 func TestBreakSessionCharacteristicsDoNotLeak(t *testing.T) {
 	url := pgtest.URL(t)
-	mustRun(t, open(t, url), []aurora.Migration{
-		sql("1", "a", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
-		sql("2", "b", "CREATE TABLE b (id int)"),
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{
+		pgtest.Migration("1", "a", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
+		pgtest.Migration("2", "b", "CREATE TABLE b (id int)"),
 	}, aurora.Request{})
 }
 
@@ -44,12 +44,12 @@ func TestBreakTemporaryTablesDoNotLeak(t *testing.T) {
 	for _, mode := range []aurora.TxMode{"", aurora.TxNone} {
 		url := pgtest.URL(t)
 		ms := []aurora.Migration{
-			sql("1", "a", "CREATE TABLE users (id int)"),
-			sql("2", "b", "CREATE TEMP TABLE users (id int)"),
-			sql("3", "c", "INSERT INTO users VALUES (1)"),
+			pgtest.Migration("1", "a", "CREATE TABLE users (id int)"),
+			pgtest.Migration("2", "b", "CREATE TEMP TABLE users (id int)"),
+			pgtest.Migration("3", "c", "INSERT INTO users VALUES (1)"),
 		}
 		ms[1].TxMode = mode
-		mustRun(t, open(t, url), ms, aurora.Request{})
+		pgtest.MustRun(t, open(t, url), ms, aurora.Request{})
 		if got := pgtest.One(t, url, "SELECT count(*) FROM users"); got != "1" {
 			t.Errorf("mode %q: %s rows in the real table", mode, got)
 		}
@@ -59,11 +59,11 @@ func TestBreakTemporaryTablesDoNotLeak(t *testing.T) {
 // What a function sets that an INSERT calls leaks as well (A28).
 func TestBreakSettingsOfFunctionsDoNotLeak(t *testing.T) {
 	url := pgtest.URL(t)
-	mustRun(t, open(t, url), []aurora.Migration{
-		sql("1", "a", "CREATE SCHEMA other", "CREATE TABLE t (id text)",
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{
+		pgtest.Migration("1", "a", "CREATE SCHEMA other", "CREATE TABLE t (id text)",
 			"CREATE FUNCTION go() RETURNS text LANGUAGE plpgsql AS $$ BEGIN SET search_path = other; RETURN 'x'; END $$"),
-		sql("2", "b", "INSERT INTO t VALUES (go())"),
-		sql("3", "c", "CREATE TABLE c (id int)"),
+		pgtest.Migration("2", "b", "INSERT INTO t VALUES (go())"),
+		pgtest.Migration("3", "c", "CREATE TABLE c (id int)"),
 	}, aurora.Request{})
 	if got := tables(t, url); got != "c t" {
 		t.Errorf("tables in public: %q", got)
@@ -81,9 +81,9 @@ func TestBreakResetKeepsTheLoginsRole(t *testing.T) {
 		pgtest.Exec(t, url, fmt.Sprintf(`DROP OWNED BY %[1]s, %[1]s_owner CASCADE; DROP ROLE %[1]s; DROP ROLE %[1]s_owner`, name))
 	})
 	as := strings.Replace(url, "postgres@", name+"@", 1)
-	mustRun(t, open(t, as), []aurora.Migration{
-		sql("1", "a", "CREATE TABLE a (id int)", "SELECT 1"),
-		sql("2", "b", "CREATE TABLE b (id int)"),
+	pgtest.MustRun(t, open(t, as), []aurora.Migration{
+		pgtest.Migration("1", "a", "CREATE TABLE a (id int)", "SELECT 1"),
+		pgtest.Migration("2", "b", "CREATE TABLE b (id int)"),
 	}, aurora.Request{})
 	if got := pgtest.One(t, url, `SELECT string_agg(tableowner, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'`); got != name+"_owner "+name+"_owner" {
 		t.Errorf("owners %s", got)
@@ -95,7 +95,7 @@ func TestBreakResetKeepsTheLoginsRole(t *testing.T) {
 func TestBreakFailureIsRecordedWhateverTheSessionSays(t *testing.T) {
 	for _, set := range []string{"SET default_transaction_read_only = on", "DO $$ BEGIN SET default_transaction_read_only = on; END $$"} {
 		url := pgtest.URL(t)
-		_, err := run(t, open(t, url), []aurora.Migration{none(sql("1", "m", set, "CREATE TABLE a (id int)"))}, aurora.Request{})
+		_, err := pgtest.Run(t, open(t, url), []aurora.Migration{none(pgtest.Migration("1", "m", set, "CREATE TABLE a (id int)"))}, aurora.Request{})
 		if err == nil {
 			t.Fatal("no error")
 		}
@@ -115,10 +115,10 @@ func TestBreakSetRoleWithoutTransaction(t *testing.T) {
 	pgtest.Exec(t, url, fmt.Sprintf("CREATE ROLE %[1]s; CREATE TABLE t (id int); ALTER TABLE t OWNER TO %[1]s; GRANT ALL ON SCHEMA public TO %[1]s", name))
 	t.Cleanup(func() { pgtest.Exec(t, url, "DROP OWNED BY "+name+" CASCADE; DROP ROLE "+name) })
 	for i, mode := range []aurora.TxMode{aurora.TxFile, aurora.TxNone} {
-		m := sql(fmt.Sprint(i), "m", "SET ROLE "+name, "ALTER TABLE t ADD COLUMN c"+fmt.Sprint(i)+" int", "RESET ROLE")
+		m := pgtest.Migration(fmt.Sprint(i), "m", "SET ROLE "+name, "ALTER TABLE t ADD COLUMN c"+fmt.Sprint(i)+" int", "RESET ROLE")
 		m.TxMode = mode
 		db := openProject(t, url, fmt.Sprint(i))
-		if _, err := run(t, db, []aurora.Migration{m}, aurora.Request{}); err != nil {
+		if _, err := pgtest.Run(t, db, []aurora.Migration{m}, aurora.Request{}); err != nil {
 			t.Errorf("mode %q: %v", mode, err)
 		}
 		if locked, err := db.Locked(context.Background()); err != nil || locked != nil {
@@ -134,12 +134,12 @@ func TestBreakDeallocateOneThenStream(t *testing.T) {
 		for _, mode := range []aurora.TxMode{aurora.TxNone, ""} {
 			url := pgtest.URL(t)
 			ms := []aurora.Migration{
-				sql("1", "a", "CREATE TABLE a (id int)"), none(sql("2", "b", "CREATE TABLE b (id int)")),
-				sql("3", "c", "PREPARE mine AS SELECT 1", s), none(sql("4", "d", "CREATE TABLE d (id int)")),
-				sql("5", "e", "CREATE TABLE e (id int)"),
+				pgtest.Migration("1", "a", "CREATE TABLE a (id int)"), none(pgtest.Migration("2", "b", "CREATE TABLE b (id int)")),
+				pgtest.Migration("3", "c", "PREPARE mine AS SELECT 1", s), none(pgtest.Migration("4", "d", "CREATE TABLE d (id int)")),
+				pgtest.Migration("5", "e", "CREATE TABLE e (id int)"),
 			}
 			ms[2].TxMode = mode
-			if _, err := run(t, open(t, url), ms, aurora.Request{}); err != nil {
+			if _, err := pgtest.Run(t, open(t, url), ms, aurora.Request{}); err != nil {
 				t.Errorf("%s in mode %q: %v", s, mode, err)
 			}
 		}
@@ -157,8 +157,8 @@ func killed(t testing.TB, url string) {
 func TestBreakIdleConnectionEnds(t *testing.T) {
 	url := pgtest.URL(t)
 	step := aurora.Func{Name: "long", Do: func(context.Context, *aurora.Env) error { killed(t, url); return nil }}
-	ms := []aurora.Migration{{Version: "1", Name: "go", Up: []aurora.Step{step}, Irreversible: "x"}, sql("2", "a", "CREATE TABLE a (id int)")}
-	if _, err := run(t, open(t, url), ms, aurora.Request{}); err != nil {
+	ms := []aurora.Migration{{Version: "1", Name: "go", Up: []aurora.Step{step}, Irreversible: "x"}, pgtest.Migration("2", "a", "CREATE TABLE a (id int)")}
+	if _, err := pgtest.Run(t, open(t, url), ms, aurora.Request{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -173,8 +173,8 @@ func TestBreakSettingsAfterReconnect(t *testing.T) {
 		_ = env.Checkpoint(ctx, 1) // notices the loss, or not; either way it goes on
 		return nil
 	}}
-	ms := []aurora.Migration{{Version: "1", Name: "go", Up: []aurora.Step{step}, Irreversible: "x"}, sql("2", "slow", "SELECT pg_sleep(0.2)")}
-	if _, err := run(t, open(t, url), ms, aurora.Request{}); err != nil {
+	ms := []aurora.Migration{{Version: "1", Name: "go", Up: []aurora.Step{step}, Irreversible: "x"}, pgtest.Migration("2", "slow", "SELECT pg_sleep(0.2)")}
+	if _, err := pgtest.Run(t, open(t, url), ms, aurora.Request{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -185,15 +185,15 @@ func TestBreakLatin1Database(t *testing.T) {
 	name := pgtest.One(t, url, "SELECT current_database()") + "_latin1"
 	pgtest.Exec(t, url, "CREATE DATABASE "+name+" ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
 	latin := pgtest.WithDatabase(t, url, name)
-	mustRun(t, open(t, latin), []aurora.Migration{
-		sql("1", "a", "CREATE TABLE a (b text)", "INSERT INTO a VALUES ('Müller')"),
+	pgtest.MustRun(t, open(t, latin), []aurora.Migration{
+		pgtest.Migration("1", "a", "CREATE TABLE a (b text)", "INSERT INTO a VALUES ('Müller')"),
 	}, aurora.Request{})
 	if got := pgtest.One(t, latin, "SELECT octet_length(b) || ' ' || length(b) FROM a"); got != "6 6" {
 		t.Errorf("the text has %s bytes and characters, want 6", got)
 	}
-	m := sql("2", "b", "CREATE TABLE b (b text)")
+	m := pgtest.Migration("2", "b", "CREATE TABLE b (b text)")
 	m.Description = "a → b"
-	if _, err := run(t, open(t, latin), []aurora.Migration{sql("1", "a", "CREATE TABLE a (b text)", "INSERT INTO a VALUES ('Müller')"), m}, aurora.Request{}); err != nil {
+	if _, err := pgtest.Run(t, open(t, latin), []aurora.Migration{pgtest.Migration("1", "a", "CREATE TABLE a (b text)", "INSERT INTO a VALUES ('Müller')"), m}, aurora.Request{}); err != nil {
 		t.Errorf("a description that the encoding does not have: %v", err)
 	}
 }
@@ -222,9 +222,9 @@ func TestBreakBlockStatementsInAFile(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			url := pgtest.URL(t)
-			m := sql("1", "a", tt.sql...)
+			m := pgtest.Migration("1", "a", tt.sql...)
 			m.Description = "Müller"
-			if _, err := run(t, open(t, url), []aurora.Migration{m, sql("2", "b", `CREATE TABLE z AS SELECT 'a\' || 'ü' AS x`)}, aurora.Request{}); err != nil {
+			if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{m, pgtest.Migration("2", "b", `CREATE TABLE z AS SELECT 'a\' || 'ü' AS x`)}, aurora.Request{}); err != nil {
 				t.Fatal(err)
 			}
 			if got := pgtest.One(t, url, "SELECT x FROM z"); got != `a\ü` {
@@ -248,7 +248,7 @@ func TestBreakCommitInsideABlock(t *testing.T) {
 	for _, s := range []string{"DO $$ BEGIN INSERT INTO a VALUES (1); COMMIT; INSERT INTO a VALUES (2); END $$", "CALL p()"} {
 		url := pgtest.URL(t)
 		pgtest.Exec(t, url, "CREATE TABLE a (id int); CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO a VALUES (1); COMMIT; INSERT INTO a VALUES (2); END $$")
-		_, err := run(t, open(t, url), []aurora.Migration{sql("1", "a", "CREATE TABLE b (id int)", s, "oops")}, aurora.Request{})
+		_, err := pgtest.Run(t, open(t, url), []aurora.Migration{pgtest.Migration("1", "a", "CREATE TABLE b (id int)", s, "oops")}, aurora.Request{})
 		if err == nil {
 			t.Fatal("no error")
 		}
@@ -257,7 +257,7 @@ func TestBreakCommitInsideABlock(t *testing.T) {
 			t.Errorf("%s: %s rows, tables %s stayed behind a failed migration", s, got, tables(t, url))
 		}
 		// Without a transaction it works, and happens once.
-		mustRun(t, open(t, url), []aurora.Migration{none(sql("1", "a", s))}, aurora.Request{})
+		pgtest.MustRun(t, open(t, url), []aurora.Migration{none(pgtest.Migration("1", "a", s))}, aurora.Request{})
 		if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "2" {
 			t.Errorf("%s: %s rows", s, got)
 		}
@@ -271,10 +271,10 @@ func TestBreakCopy(t *testing.T) {
 		for _, s := range []string{"COPY a FROM STDIN", "COPY a TO STDOUT"} {
 			url := pgtest.URL(t)
 			pgtest.Exec(t, url, "CREATE TABLE a (id int); INSERT INTO a SELECT generate_series(1, 1000)")
-			m := sql("1", "m", "CREATE TABLE b (id int)", s, "CREATE TABLE c (id int)")
+			m := pgtest.Migration("1", "m", "CREATE TABLE b (id int)", s, "CREATE TABLE c (id int)")
 			m.TxMode = mode
 			done := make(chan error, 1)
-			go func() { _, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); done <- err }()
+			go func() { _, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); done <- err }()
 			select {
 			case err := <-done:
 				var step *aurora.StepError
@@ -292,9 +292,9 @@ func TestBreakCopy(t *testing.T) {
 func TestBreakParameterSign(t *testing.T) {
 	for _, mode := range []aurora.TxMode{"", aurora.TxNone} {
 		url := pgtest.URL(t)
-		m := sql("1", "m", "CREATE TABLE b (id int)", "INSERT INTO b VALUES ($1)")
+		m := pgtest.Migration("1", "m", "CREATE TABLE b (id int)", "INSERT INTO b VALUES ($1)")
 		m.TxMode = mode
-		_, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+		_, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
 		var step *aurora.StepError
 		if !errors.As(err, &step) || step.Index != 1 {
 			t.Errorf("mode %q: %v", mode, err)
@@ -322,8 +322,8 @@ func TestBreakSchemaNames(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { db.Close(context.Background()) })
-				ms := many(2, 1)
-				e, err := run(t, db, ms, aurora.Request{})
+				ms := pgtest.Tables(2, 1)
+				e, err := pgtest.Run(t, db, ms, aurora.Request{})
 				if err != nil {
 					t.Fatal(err)
 				}

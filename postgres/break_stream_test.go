@@ -20,8 +20,8 @@ func TestBreakConnectionLostBehindTheLastCommit(t *testing.T) {
 	url := pgtest.URL(t)
 	proxy := newStall(t, url)
 	ms := []aurora.Migration{
-		sql("1", "a", "CREATE TABLE a (id int)", "DO $$ BEGIN RAISE NOTICE 'hello'; END $$"),
-		sql("2", "b", "CREATE TABLE b (id int)"),
+		pgtest.Migration("1", "a", "CREATE TABLE a (id int)", "DO $$ BEGIN RAISE NOTICE 'hello'; END $$"),
+		pgtest.Migration("2", "b", "CREATE TABLE b (id int)"),
 	}
 	r := aurora.Runner{Store: open(t, proxy.url), Migrations: ms, Report: func(e aurora.Event) {
 		if e.Revision != nil && e.Revision.Version == "2" && e.Revision.State == aurora.Completed {
@@ -41,7 +41,7 @@ func TestBreakConnectionLostBehindTheLastCommit(t *testing.T) {
 // Notices that cannot be stored behind the last commit are no failure either.
 func TestBreakOutputThatCannotBeSaved(t *testing.T) {
 	url := pgtest.URL(t)
-	mustRun(t, open(t, url), many(1, 1), aurora.Request{})
+	pgtest.MustRun(t, open(t, url), pgtest.Tables(1, 1), aurora.Request{})
 	pgtest.Exec(t, url, `CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'history is append only'; END $$;
 		CREATE TRIGGER no BEFORE UPDATE ON aurora.aurora_revisions FOR EACH ROW EXECUTE FUNCTION no()`)
 	defer func() {
@@ -49,7 +49,7 @@ func TestBreakOutputThatCannotBeSaved(t *testing.T) {
 			t.Errorf("panic: %v", v)
 		}
 	}()
-	if _, err := run(t, open(t, url), append(many(1, 1), sql("00002", "says", "DO $$ BEGIN RAISE NOTICE 'hello'; END $$")), aurora.Request{}); err != nil {
+	if _, err := pgtest.Run(t, open(t, url), append(pgtest.Tables(1, 1), pgtest.Migration("00002", "says", "DO $$ BEGIN RAISE NOTICE 'hello'; END $$")), aurora.Request{}); err != nil {
 		t.Errorf("everything was committed, and yet: %v", err)
 	}
 }
@@ -59,7 +59,7 @@ func TestBreakReportThatPanics(t *testing.T) {
 	for _, mode := range []aurora.TxMode{"", aurora.TxNone} {
 		url := pgtest.URL(t)
 		db := openNoClose(t, url)
-		ms := many(3, 1)
+		ms := pgtest.Tables(3, 1)
 		ms[1].TxMode = mode
 		r := aurora.Runner{Store: db, Migrations: ms, Report: func(e aurora.Event) {
 			if e.Revision != nil && e.Revision.Version == "00002" {
@@ -88,7 +88,7 @@ func TestBreakReportThatPanics(t *testing.T) {
 func TestBreakReportThatReads(t *testing.T) {
 	url := pgtest.URL(t)
 	db := openNoClose(t, url)
-	r := aurora.Runner{Store: db, Migrations: many(3, 1), Report: func(e aurora.Event) {
+	r := aurora.Runner{Store: db, Migrations: pgtest.Tables(3, 1), Report: func(e aurora.Event) {
 		if e.Revision != nil {
 			_, _ = db.Locked(context.Background())
 		}
@@ -109,7 +109,7 @@ func TestBreakPauseWithinAStretch(t *testing.T) {
 		url := pgtest.URL(t)
 		var ms []aurora.Migration
 		for i := range 6 {
-			m := sql(fmt.Sprint(i), "s", "SELECT pg_sleep(0.3)")
+			m := pgtest.Migration(fmt.Sprint(i), "s", "SELECT pg_sleep(0.3)")
 			m.TxMode = mode
 			ms = append(ms, m)
 		}
@@ -156,9 +156,9 @@ func heap(f func()) uint64 {
 func TestBreakMemoryOfResults(t *testing.T) {
 	for _, mode := range []aurora.TxMode{"", aurora.TxNone, aurora.TxAll} {
 		url := pgtest.URL(t)
-		m := sql("1", "big", "SELECT i, repeat('x', 100) FROM generate_series(1, 300000) i")
+		m := pgtest.Migration("1", "big", "SELECT i, repeat('x', 100) FROM generate_series(1, 300000) i")
 		m.TxMode = mode
-		used := heap(func() { mustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{}) })
+		used := heap(func() { pgtest.MustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{}) })
 		if t.Logf("mode %q: %d MB", mode, used>>20); used > 10<<20 {
 			t.Errorf("mode %q: 30 MB of rows made the heap grow by %d MB", mode, used>>20)
 		}
@@ -171,9 +171,9 @@ func TestBreakMemoryOfNotices(t *testing.T) {
 	url := pgtest.URL(t)
 	var ms []aurora.Migration
 	for i := range 600 {
-		ms = append(ms, sql(fmt.Sprintf("%04d", i), "n", "DO $$ BEGIN RAISE NOTICE '%', repeat('x', 100000); END $$"))
+		ms = append(ms, pgtest.Migration(fmt.Sprintf("%04d", i), "n", "DO $$ BEGIN RAISE NOTICE '%', repeat('x', 100000); END $$"))
 	}
-	used := heap(func() { mustRun(t, open(t, url), ms, aurora.Request{}) })
+	used := heap(func() { pgtest.MustRun(t, open(t, url), ms, aurora.Request{}) })
 	if t.Logf("%d MB", used>>20); used > 150<<20 {
 		t.Errorf("60 MB of notices made the heap grow by %d MB", used>>20)
 	}
@@ -186,15 +186,15 @@ func TestBreakSizes(t *testing.T) {
 	t.Run("20 MB", func(t *testing.T) {
 		for _, mode := range []aurora.TxMode{"", aurora.TxNone} {
 			url := pgtest.URL(t)
-			m := sql("1", "big", "CREATE TABLE a (b text)", "INSERT INTO a VALUES ('"+strings.Repeat("x", 20<<20)+"')")
+			m := pgtest.Migration("1", "big", "CREATE TABLE a (b text)", "INSERT INTO a VALUES ('"+strings.Repeat("x", 20<<20)+"')")
 			m.TxMode = mode
-			mustRun(t, open(t, url), []aurora.Migration{m, sql("2", "b", "CREATE TABLE b (id int)")}, aurora.Request{})
+			pgtest.MustRun(t, open(t, url), []aurora.Migration{m, pgtest.Migration("2", "b", "CREATE TABLE b (id int)")}, aurora.Request{})
 		}
 	})
 	t.Run("20 MB that fail", func(t *testing.T) {
 		url := pgtest.URL(t)
-		m := sql("1", "big", "CREATE TABLE a (b int)", "INSERT INTO a VALUES ('"+strings.Repeat("x", 20<<20)+"')")
-		_, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+		m := pgtest.Migration("1", "big", "CREATE TABLE a (b int)", "INSERT INTO a VALUES ('"+strings.Repeat("x", 20<<20)+"')")
+		_, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
 		if err == nil {
 			t.Fatal("no error")
 		}
@@ -217,9 +217,9 @@ func TestBreakSizes(t *testing.T) {
 			for i := range n {
 				s = append(s, fmt.Sprintf("INSERT INTO a VALUES (%d)", i))
 			}
-			m := sql("1", "many", s...)
+			m := pgtest.Migration("1", "many", s...)
 			m.TxMode = mode
-			mustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+			pgtest.MustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
 			if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != fmt.Sprint(n) {
 				t.Errorf("mode %q: %s rows", mode, got)
 			}
@@ -227,11 +227,11 @@ func TestBreakSizes(t *testing.T) {
 	})
 	t.Run("5000 migrations", func(t *testing.T) {
 		url := pgtest.URL(t)
-		ms := []aurora.Migration{sql("0000", "a", "CREATE TABLE a (b int)")}
+		ms := []aurora.Migration{pgtest.Migration("0000", "a", "CREATE TABLE a (b int)")}
 		for i := range 5000 {
-			ms = append(ms, sql(fmt.Sprintf("%04d", i+1), "n", fmt.Sprintf("INSERT INTO a VALUES (%d)", i), "SELECT repeat('x', 2000) FROM generate_series(1, 5)"))
+			ms = append(ms, pgtest.Migration(fmt.Sprintf("%04d", i+1), "n", fmt.Sprintf("INSERT INTO a VALUES (%d)", i), "SELECT repeat('x', 2000) FROM generate_series(1, 5)"))
 		}
-		mustRun(t, open(t, url), ms, aurora.Request{})
+		pgtest.MustRun(t, open(t, url), ms, aurora.Request{})
 		if n := pgtest.One(t, url, "SELECT count(*) FROM a"); n != "5000" {
 			t.Errorf("%s rows", n)
 		}
@@ -295,13 +295,13 @@ func TestBreakCancelledAtAnyMoment(t *testing.T) {
 func TestBreakCommitAndChain(t *testing.T) {
 	for _, last := range []string{"COMMIT AND CHAIN", "END AND CHAIN", "ROLLBACK WORK AND CHAIN"} {
 		url := pgtest.URL(t)
-		m := none(sql("1", "m", "CREATE TABLE a (id int)", "BEGIN", "INSERT INTO a VALUES (1)", last))
-		if _, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); err == nil || tables(t, url) != "" {
+		m := none(pgtest.Migration("1", "m", "CREATE TABLE a (id int)", "BEGIN", "INSERT INTO a VALUES (1)", last))
+		if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); err == nil || tables(t, url) != "" {
 			t.Errorf("%s: error %v, tables %s", last, err, tables(t, url))
 		}
 	}
 	url := pgtest.URL(t)
-	mustRun(t, open(t, url), []aurora.Migration{none(sql("1", "m", "BEGIN", "CREATE TABLE a (id int)", "COMMIT AND NO CHAIN"))}, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{none(pgtest.Migration("1", "m", "BEGIN", "CREATE TABLE a (id int)", "COMMIT AND NO CHAIN"))}, aurora.Request{})
 }
 
 // Forty runners at once, in two projects with the same names.
@@ -319,7 +319,7 @@ func TestBreakFortyRunners(t *testing.T) {
 			defer db.Close(context.Background())
 			var ms []aurora.Migration
 			for n := range 10 {
-				ms = append(ms, sql(fmt.Sprintf("%03d", n), "same", fmt.Sprintf("CREATE TABLE %s_%d (id int)", project, n)))
+				ms = append(ms, pgtest.Migration(fmt.Sprintf("%03d", n), "same", fmt.Sprintf("CREATE TABLE %s_%d (id int)", project, n)))
 			}
 			_, err = (&aurora.Runner{Store: db, Migrations: ms}).Run(context.Background(), aurora.Request{})
 			errs <- err
@@ -335,11 +335,11 @@ func TestBreakFortyRunners(t *testing.T) {
 // What the server says at the commit belongs to the migration that committed.
 func TestBreakNoticeAtTheCommit(t *testing.T) {
 	url := pgtest.URL(t)
-	mustRun(t, open(t, url), []aurora.Migration{
-		sql("1", "a", "CREATE TABLE a (id int)", "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'late'; RETURN NULL; END $$",
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{
+		pgtest.Migration("1", "a", "CREATE TABLE a (id int)", "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'late'; RETURN NULL; END $$",
 			"CREATE CONSTRAINT TRIGGER t AFTER INSERT ON a DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION f()"),
-		sql("2", "b", "INSERT INTO a VALUES (1)"),
-		sql("3", "c", "DO $$ BEGIN RAISE NOTICE 'three'; END $$"),
+		pgtest.Migration("2", "b", "INSERT INTO a VALUES (1)"),
+		pgtest.Migration("3", "c", "DO $$ BEGIN RAISE NOTICE 'three'; END $$"),
 	}, aurora.Request{})
 	for version, want := range map[string]string{"2": "WARNING: late\n", "3": "NOTICE: three\n"} {
 		if rs, err := open(t, url).Revisions(context.Background(), version); err != nil || rs[0].Output != want {
@@ -351,9 +351,9 @@ func TestBreakNoticeAtTheCommit(t *testing.T) {
 // One transaction for all, whose commit's answer is lost, reports all of them.
 func TestBreakTxAllAnswerLost(t *testing.T) {
 	url := pgtest.URL(t)
-	ms := many(5, 1)
-	ms[4] = sql("00005", "gone", "CREATE TABLE gone (id int)", "SELECT pg_terminate_backend(pg_backend_pid())")
-	e, err := run(t, open(t, url), ms, aurora.Request{TxMode: aurora.TxAll})
+	ms := pgtest.Tables(5, 1)
+	ms[4] = pgtest.Migration("00005", "gone", "CREATE TABLE gone (id int)", "SELECT pg_terminate_backend(pg_backend_pid())")
+	e, err := pgtest.Run(t, open(t, url), ms, aurora.Request{TxMode: aurora.TxAll})
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -365,8 +365,8 @@ func TestBreakTxAllAnswerLost(t *testing.T) {
 	if got := tables(t, url); got != "" {
 		t.Errorf("tables %s", got)
 	}
-	ms[4] = many(5, 1)[4]
-	e = mustRun(t, open(t, url), ms, aurora.Request{TxMode: aurora.TxAll})
+	ms[4] = pgtest.Tables(5, 1)[4]
+	e = pgtest.MustRun(t, open(t, url), ms, aurora.Request{TxMode: aurora.TxAll})
 	if len(e.Revisions) != 5 {
 		t.Errorf("%d revisions", len(e.Revisions))
 	}
@@ -381,16 +381,16 @@ func TestBreakUnstorableText(t *testing.T) {
 			env.Log.Info(bad)
 			return fmt.Errorf("it is %s", bad)
 		}}}}
-	if _, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); err == nil || strings.Contains(err.Error(), "SQLSTATE") {
+	if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{}); err == nil || strings.Contains(err.Error(), "SQLSTATE") {
 		t.Errorf("error %v", err)
 	}
 	if last := mustLatest(t, url)[0]; last.State != aurora.Failed || !strings.Contains(last.Error, "it is a") {
 		t.Errorf("revision %+v", last)
 	}
 	for _, mode := range []aurora.TxMode{"", aurora.TxNone} {
-		s := sql("2", "s", "CREATE TABLE x (id int)", "SELECT '"+bad+"'")
+		s := pgtest.Migration("2", "s", "CREATE TABLE x (id int)", "SELECT '"+bad+"'")
 		s.TxMode = mode
-		_, err := run(t, openProject(t, url, "s"+string(mode)), []aurora.Migration{s}, aurora.Request{})
+		_, err := pgtest.Run(t, openProject(t, url, "s"+string(mode)), []aurora.Migration{s}, aurora.Request{})
 		var step *aurora.StepError
 		if !errors.As(err, &step) || step.Index != 1 {
 			t.Errorf("mode %q: a file with NUL: %v", mode, err)

@@ -43,19 +43,19 @@ func TestMain(m *testing.M) {
 // crashMigrations are 50 files of all sorts; each leaves exactly one row per
 // statement that must happen once.
 func crashMigrations() []aurora.Migration {
-	out := []aurora.Migration{sql("001", "log", "CREATE TABLE log (version text NOT NULL)", "CREATE TABLE data (a int, b text)")}
+	out := []aurora.Migration{pgtest.Migration("001", "log", "CREATE TABLE log (version text NOT NULL)", "CREATE TABLE data (a int, b text)")}
 	for i := 2; i <= 50; i++ {
 		v := fmt.Sprintf("%03d", i)
 		log := func(part string) string { return "INSERT INTO log VALUES ('" + v + part + "')" }
 		switch i % 5 {
 		case 0: // concurrently, with statements around it
-			out = append(out, sql(v, "index", log("a"), fmt.Sprintf("CREATE INDEX CONCURRENTLY i%d ON data (a, b)", i), log("b")))
+			out = append(out, pgtest.Migration(v, "index", log("a"), fmt.Sprintf("CREATE INDEX CONCURRENTLY i%d ON data (a, b)", i), log("b")))
 		case 1:
-			out = append(out, none(sql(v, "none", log("a"), "BEGIN", log("b"), log("c"), "COMMIT", log("d"))))
+			out = append(out, none(pgtest.Migration(v, "none", log("a"), "BEGIN", log("b"), log("c"), "COMMIT", log("d"))))
 		case 2:
-			out = append(out, sql(v, "function", log("a"), fmt.Sprintf("CREATE FUNCTION f%d() RETURNS int LANGUAGE sql AS $$ SELECT 1; $$", i)))
+			out = append(out, pgtest.Migration(v, "function", log("a"), fmt.Sprintf("CREATE FUNCTION f%d() RETURNS int LANGUAGE sql AS $$ SELECT 1; $$", i)))
 		default:
-			out = append(out, sql(v, "table", fmt.Sprintf("CREATE TABLE t%d (id int)", i), log("a"), log("b")))
+			out = append(out, pgtest.Migration(v, "table", fmt.Sprintf("CREATE TABLE t%d (id int)", i), log("a"), log("b")))
 		}
 	}
 	return out

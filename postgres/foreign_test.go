@@ -57,14 +57,14 @@ func TestForeignHistory(t *testing.T) {
 			pgtest.Exec(t, url, tt.setup)
 			dump := "SELECT string_agg(r::text, '|' ORDER BY r::text) FROM " + tt.table + " r"
 			before := pgtest.One(t, url, dump)
-			migrations := many(3, 1)
+			migrations := pgtest.Tables(3, 1)
 
 			status, err := aurora.NewStatus(migrations, mustLatest(t, url), "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			if tt.refused != "" {
-				if _, err := run(t, open(t, url), migrations, aurora.Request{}); err == nil || !strings.Contains(err.Error(), tt.refused) {
+				if _, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{}); err == nil || !strings.Contains(err.Error(), tt.refused) {
 					t.Errorf("error %v", err)
 				}
 				return
@@ -81,7 +81,7 @@ func TestForeignHistory(t *testing.T) {
 			if n := pgtest.One(t, url, "SELECT count(*) FROM pg_namespace WHERE nspname = 'aurora'"); n != "0" {
 				t.Error("status imported")
 			}
-			mustRun(t, open(t, url), migrations, aurora.Request{})
+			pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 			got := map[string]aurora.Kind{}
 			for _, r := range mustLatest(t, url) {
 				got[r.Version] = r.Kind
@@ -97,7 +97,7 @@ func TestForeignHistory(t *testing.T) {
 			}
 			// Once: what happens to the other table later is not looked at.
 			pgtest.Exec(t, url, "DROP TABLE "+tt.table)
-			if e := mustRun(t, open(t, url), migrations, aurora.Request{}); len(e.Revisions) != 0 {
+			if e := pgtest.MustRun(t, open(t, url), migrations, aurora.Request{}); len(e.Revisions) != 0 {
 				t.Errorf("ran %d again", len(e.Revisions))
 			}
 		})

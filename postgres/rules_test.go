@@ -17,7 +17,7 @@ import (
 // Contention for the lease is always a wait, never another error.
 func TestA5ContentionIsAWait(t *testing.T) {
 	url := pgtest.URL(t)
-	mustRun(t, open(t, url), many(1, 1), aurora.Request{})
+	pgtest.MustRun(t, open(t, url), pgtest.Tables(1, 1), aurora.Request{})
 	var wg sync.WaitGroup
 	for range 8 {
 		db := open(t, url)
@@ -42,12 +42,12 @@ func TestA5ContentionIsAWait(t *testing.T) {
 // A complete migration is never opened again: not even its steps are looked at.
 func TestA8CompleteMigrationsStayClosed(t *testing.T) {
 	url := pgtest.URL(t)
-	migrations := []aurora.Migration{sql("1", "a", "CREATE TABLE a (id int)")}
-	mustRun(t, open(t, url), migrations, aurora.Request{})
+	migrations := []aurora.Migration{pgtest.Migration("1", "a", "CREATE TABLE a (id int)")}
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 	// Same checksum, other statements: nothing of them may run.
 	migrations[0].Up = append(migrations[0].Up, aurora.Statement{SQL: "CREATE TABLE appended (id int)"})
-	migrations = append(migrations, sql("2", "b", "CREATE TABLE b (id int)"))
-	mustRun(t, open(t, url), migrations, aurora.Request{})
+	migrations = append(migrations, pgtest.Migration("2", "b", "CREATE TABLE b (id int)"))
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 	if got := tables(t, url); got != "a b" {
 		t.Errorf("tables %s", got)
 	}
@@ -58,7 +58,7 @@ func TestA8CompleteMigrationsStayClosed(t *testing.T) {
 // understands runs (A22).
 func TestA21A22NothingIsRewritten(t *testing.T) {
 	url := pgtest.URL(t)
-	mustRun(t, open(t, url), []aurora.Migration{sql("1", "a",
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{pgtest.Migration("1", "a",
 		"CREATE TABLE notes (body text)",
 		"INSERT INTO notes VALUES ('how to CREATE INDEX foo; and DROP INDEX CONCURRENTLY bar -- really')",
 		"CREATE INDEX notes_body ON notes USING btree (body)",
@@ -74,13 +74,13 @@ func TestA21A22NothingIsRewritten(t *testing.T) {
 func TestA24ReturnedRows(t *testing.T) {
 	for _, mode := range []aurora.TxMode{aurora.TxFile, aurora.TxNone} {
 		url := pgtest.URL(t)
-		m := sql("1", "a",
+		m := pgtest.Migration("1", "a",
 			"CREATE TABLE a (id int, note text)",
 			"INSERT INTO a SELECT g FROM generate_series(1, 5000) g RETURNING id, note",
 			"SELECT NULL, 'x', 1, now() FROM a", "SELECT 1 WHERE false", "SELECT", "VALUES (1), (2)", "SHOW search_path", "EXPLAIN SELECT 1",
 			"UPDATE a SET note = 'y' WHERE id = 1 RETURNING 'job_id' AS job_id")
 		m.TxMode = mode
-		mustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+		pgtest.MustRun(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
 		if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "5000" {
 			t.Errorf("%s: %s rows", mode, got)
 		}
@@ -91,10 +91,10 @@ func TestA24ReturnedRows(t *testing.T) {
 // success, with its own times.
 func TestA40AttemptsAreAppended(t *testing.T) {
 	url := pgtest.URL(t)
-	if _, err := run(t, open(t, url), []aurora.Migration{sql("1", "a", "oops")}, aurora.Request{}); err == nil {
+	if _, err := pgtest.Run(t, open(t, url), []aurora.Migration{pgtest.Migration("1", "a", "oops")}, aurora.Request{}); err == nil {
 		t.Fatal("no error")
 	}
-	mustRun(t, open(t, url), []aurora.Migration{sql("1", "a", "CREATE TABLE a (id int)")}, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{pgtest.Migration("1", "a", "CREATE TABLE a (id int)")}, aurora.Request{})
 	revisions, err := open(t, url).Revisions(context.Background(), "1")
 	if err != nil || len(revisions) != 2 {
 		t.Fatalf("%d revisions, %v", len(revisions), err)

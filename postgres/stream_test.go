@@ -46,10 +46,10 @@ func TestStreamStopsAtTheFailure(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			url := pgtest.URL(t)
-			migrations := many(20, 1)
+			migrations := pgtest.Tables(20, 1)
 			good := migrations[9]
-			migrations[9] = sql(good.Version, good.Name, tt.broken...)
-			e, err := run(t, open(t, url), migrations, aurora.Request{})
+			migrations[9] = pgtest.Migration(good.Version, good.Name, tt.broken...)
+			e, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{})
 			var step *aurora.StepError
 			if !errors.As(err, &step) || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("error %v, want a StepError with %q", err, tt.want)
@@ -73,7 +73,7 @@ func TestStreamStopsAtTheFailure(t *testing.T) {
 			}
 
 			migrations[9] = good
-			if e := mustRun(t, open(t, url), migrations, aurora.Request{}); len(e.Revisions) != 11 {
+			if e := pgtest.MustRun(t, open(t, url), migrations, aurora.Request{}); len(e.Revisions) != 11 {
 				t.Errorf("going on ran %d migrations, want 11", len(e.Revisions))
 			}
 			status, err := aurora.NewStatus(migrations, mustLatest(t, url), "")
@@ -97,10 +97,10 @@ func mustLatest(t testing.TB, url string) []aurora.Revision {
 // write history.
 func TestStreamStopsWhenTheLeaseIsLost(t *testing.T) {
 	url := pgtest.URL(t)
-	migrations := many(20, 1)
+	migrations := pgtest.Tables(20, 1)
 	// The migration itself plays the thief, so that it happens in mid-stream.
-	migrations[7] = sql("00008", "thief", `UPDATE aurora.aurora_leases SET token = token + 1, expires_at = now() + interval '1 hour'`)
-	_, err := run(t, open(t, url), migrations, aurora.Request{})
+	migrations[7] = pgtest.Migration("00008", "thief", `UPDATE aurora.aurora_leases SET token = token + 1, expires_at = now() + interval '1 hour'`)
+	_, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{})
 	if !errors.Is(err, aurora.ErrLeaseLost) {
 		t.Fatalf("error %v, want ErrLeaseLost", err)
 	}
@@ -127,7 +127,7 @@ func TestTakeoverEndsTheOldHolder(t *testing.T) {
 		CREATE CONSTRAINT TRIGGER doze AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION doze()`)
 	done := make(chan error, 1)
 	go func() {
-		m := sql("1", "slow", "INSERT INTO slow VALUES (1)")
+		m := pgtest.Migration("1", "slow", "INSERT INTO slow VALUES (1)")
 		item := aurora.Item{Migration: m, Direction: aurora.Up, Revision: aurora.Revision{
 			ExecutionID: "a", Version: "1", Direction: aurora.Up, Kind: aurora.Applied, Steps: 1}}
 		done <- old.Stream(ctx, l, []aurora.Item{item}, func(aurora.Revision) {})
@@ -162,8 +162,8 @@ func TestTakeoverEndsTheOldHolder(t *testing.T) {
 // gives the lease back at once.
 func TestInterruptCancelsOnTheServer(t *testing.T) {
 	url := pgtest.URL(t)
-	migrations := many(20, 1)
-	migrations[5] = sql("00006", "sleeps", "CREATE TABLE slept (id int)", "SELECT pg_sleep(600)")
+	migrations := pgtest.Tables(20, 1)
+	migrations[5] = pgtest.Migration("00006", "sleeps", "CREATE TABLE slept (id int)", "SELECT pg_sleep(600)")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	r := aurora.Runner{Store: open(t, url), Migrations: migrations, Report: func(e aurora.Event) {
@@ -194,9 +194,9 @@ func TestInterruptCancelsOnTheServer(t *testing.T) {
 // result tells what was committed.
 func TestConnectionLostInMidStream(t *testing.T) {
 	url := pgtest.URL(t)
-	migrations := many(20, 1)
-	migrations[5] = sql("00006", "gone", "CREATE TABLE gone (id int)", "SELECT pg_terminate_backend(pg_backend_pid())")
-	e, err := run(t, open(t, url), migrations, aurora.Request{})
+	migrations := pgtest.Tables(20, 1)
+	migrations[5] = pgtest.Migration("00006", "gone", "CREATE TABLE gone (id int)", "SELECT pg_terminate_backend(pg_backend_pid())")
+	e, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{})
 	if err == nil || !strings.Contains(err.Error(), "connection") {
 		t.Fatalf("error %v, want a lost connection", err)
 	}
@@ -209,19 +209,19 @@ func TestConnectionLostInMidStream(t *testing.T) {
 	if diff := cmp.Diff([]string{"00001", "00002", "00003", "00004", "00005"}, done); diff != "" {
 		t.Errorf("completed (-want +got):\n%s", diff)
 	}
-	migrations[5] = sql("00006", "back", "CREATE TABLE back (id int)")
-	mustRun(t, open(t, url), migrations, aurora.Request{})
+	migrations[5] = pgtest.Migration("00006", "back", "CREATE TABLE back (id int)")
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 }
 
 // A cut line is resolved by looking: what the server committed is reported.
 func TestCutLine(t *testing.T) {
 	url := pgtest.URL(t)
 	proxy := pgtest.NewProxy(t, url)
-	migrations := many(10, 1)
-	migrations[8] = sql("00009", "slow", "CREATE TABLE slow (id int)", "SELECT pg_sleep(600)")
+	migrations := pgtest.Tables(10, 1)
+	migrations[8] = pgtest.Migration("00009", "slow", "CREATE TABLE slow (id int)", "SELECT pg_sleep(600)")
 	db := open(t, proxy.URL)
 	time.AfterFunc(1500*time.Millisecond, proxy.Cut)
-	e, err := run(t, db, migrations, aurora.Request{})
+	e, err := pgtest.Run(t, db, migrations, aurora.Request{})
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -242,14 +242,14 @@ func TestCutLine(t *testing.T) {
 // One transaction for all files: all of them or none.
 func TestTxModeAll(t *testing.T) {
 	url := pgtest.URL(t)
-	migrations := many(5, 2)
-	migrations[4] = sql("00005", "broken", "CREATE TABLE x (id int)", "oops")
-	_, err := run(t, open(t, url), migrations, aurora.Request{TxMode: aurora.TxAll})
+	migrations := pgtest.Tables(5, 2)
+	migrations[4] = pgtest.Migration("00005", "broken", "CREATE TABLE x (id int)", "oops")
+	_, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{TxMode: aurora.TxAll})
 	if err == nil || tables(t, url) != "" {
 		t.Fatalf("error %v, tables %q", err, tables(t, url))
 	}
-	migrations[4] = many(5, 2)[4]
-	if e := mustRun(t, open(t, url), migrations, aurora.Request{TxMode: aurora.TxAll}); len(e.Revisions) != 5 {
+	migrations[4] = pgtest.Tables(5, 2)[4]
+	if e := pgtest.MustRun(t, open(t, url), migrations, aurora.Request{TxMode: aurora.TxAll}); len(e.Revisions) != 5 {
 		t.Errorf("%d revisions", len(e.Revisions))
 	}
 	if n := pgtest.One(t, url, "SELECT count(DISTINCT xmin::text) FROM aurora.aurora_revisions WHERE state = 'completed'"); n != "1" {
@@ -261,14 +261,14 @@ func TestTxModeAll(t *testing.T) {
 func TestA28SettingsDoNotLeak(t *testing.T) {
 	url := pgtest.URL(t)
 	migrations := []aurora.Migration{
-		sql("1", "role", "CREATE SCHEMA other", "CREATE ROLE "+roleName(url), "SET ROLE "+roleName(url)),
-		sql("2", "path", "SET search_path = other", "SELECT set_config('statement_timeout', '1', false)"),
-		sql("3", "plain", "CREATE TABLE plain (id int)", "SELECT pg_sleep(0.05)"),
-		sql("4", "dumped", "SELECT pg_catalog.set_config('search_path', '', false)"),
-		sql("5", "again", "CREATE TABLE again (id int)", "DEALLOCATE ALL"),
-		sql("6", "last", "CREATE TABLE last (id int)"),
+		pgtest.Migration("1", "role", "CREATE SCHEMA other", "CREATE ROLE "+roleName(url), "SET ROLE "+roleName(url)),
+		pgtest.Migration("2", "path", "SET search_path = other", "SELECT set_config('statement_timeout', '1', false)"),
+		pgtest.Migration("3", "plain", "CREATE TABLE plain (id int)", "SELECT pg_sleep(0.05)"),
+		pgtest.Migration("4", "dumped", "SELECT pg_catalog.set_config('search_path', '', false)"),
+		pgtest.Migration("5", "again", "CREATE TABLE again (id int)", "DEALLOCATE ALL"),
+		pgtest.Migration("6", "last", "CREATE TABLE last (id int)"),
 	}
-	mustRun(t, open(t, url), migrations, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 	pgtest.Exec(t, url, "DROP ROLE "+roleName(url))
 	if got, want := tables(t, url), "again last plain"; got != want {
 		t.Errorf("tables in public %q, want %q", got, want)
@@ -287,9 +287,9 @@ func TestServerTimeoutsDoNotCut(t *testing.T) {
 	name := pgtest.One(t, url, "SELECT current_database()")
 	pgtest.Exec(t, url, "ALTER DATABASE "+name+" SET statement_timeout = '50ms'")
 	pgtest.Exec(t, url, "ALTER DATABASE "+name+" SET default_transaction_isolation = 'serializable'")
-	mustRun(t, open(t, url), []aurora.Migration{sql("1", "slow", "SELECT pg_sleep(0.2)")}, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), []aurora.Migration{pgtest.Migration("1", "slow", "SELECT pg_sleep(0.2)")}, aurora.Request{})
 	limited := strings.Replace(url, "?", "?statement_timeout=50&", 1)
-	_, err := run(t, open(t, limited), []aurora.Migration{sql("1", "slow", "SELECT pg_sleep(0.2)"), sql("2", "slower", "SELECT pg_sleep(5)")}, aurora.Request{})
+	_, err := pgtest.Run(t, open(t, limited), []aurora.Migration{pgtest.Migration("1", "slow", "SELECT pg_sleep(0.2)"), pgtest.Migration("2", "slower", "SELECT pg_sleep(5)")}, aurora.Request{})
 	if err == nil || !strings.Contains(err.Error(), "statement timeout") {
 		t.Errorf("error %v: a limit in the url is the user's wish", err)
 	}
@@ -298,11 +298,11 @@ func TestServerTimeoutsDoNotCut(t *testing.T) {
 func TestNoticesBecomeOutput(t *testing.T) {
 	url := pgtest.URL(t)
 	migrations := []aurora.Migration{
-		sql("1", "says", "DO $$ BEGIN RAISE NOTICE 'one'; RAISE WARNING 'two'; END $$"),
-		sql("2", "silent", "CREATE TABLE a (id int)"),
-		sql("3", "fails", "DO $$ BEGIN RAISE NOTICE 'three'; END $$", "oops"),
+		pgtest.Migration("1", "says", "DO $$ BEGIN RAISE NOTICE 'one'; RAISE WARNING 'two'; END $$"),
+		pgtest.Migration("2", "silent", "CREATE TABLE a (id int)"),
+		pgtest.Migration("3", "fails", "DO $$ BEGIN RAISE NOTICE 'three'; END $$", "oops"),
 	}
-	if _, err := run(t, open(t, url), migrations, aurora.Request{}); err == nil {
+	if _, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{}); err == nil {
 		t.Fatal("no error")
 	}
 	db := open(t, url)
@@ -321,7 +321,7 @@ func TestNoticesBecomeOutput(t *testing.T) {
 func TestTransactionControlIsRefused(t *testing.T) {
 	for _, s := range []string{"BEGIN", "COMMIT", "START TRANSACTION", "ROLLBACK", "END", "PREPARE TRANSACTION 'x'"} {
 		url := pgtest.URL(t)
-		_, err := run(t, open(t, url), []aurora.Migration{sql("1", "a", "CREATE TABLE a (id int)"), sql("2", "b", "CREATE TABLE b (id int)", s)}, aurora.Request{})
+		_, err := pgtest.Run(t, open(t, url), []aurora.Migration{pgtest.Migration("1", "a", "CREATE TABLE a (id int)"), pgtest.Migration("2", "b", "CREATE TABLE b (id int)", s)}, aurora.Request{})
 		var step *aurora.StepError
 		if !errors.As(err, &step) || step.Hint == "" || step.Index != 1 {
 			t.Errorf("%s: error %v", s, err)
@@ -334,9 +334,9 @@ func TestTransactionControlIsRefused(t *testing.T) {
 
 func TestErrorPosition(t *testing.T) {
 	url := pgtest.URL(t)
-	m := sql("1", "a", "CREATE TABLE a (\n\tid int,\n\tname txet\n)")
+	m := pgtest.Migration("1", "a", "CREATE TABLE a (\n\tid int,\n\tname txet\n)")
 	m.Up[0] = aurora.Statement{SQL: m.Up[0].String(), File: "migrations/1_a.sql", Line: 7}
-	_, err := run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
+	_, err := pgtest.Run(t, open(t, url), []aurora.Migration{m}, aurora.Request{})
 	if err == nil || !strings.HasPrefix(err.Error(), "migrations/1_a.sql:9:7: ") {
 		t.Errorf("error %q", fmt.Sprint(err))
 	}
@@ -369,9 +369,9 @@ func TestChecksGate(t *testing.T) {
 			t.Run(tt.name+" "+string(mode), func(t *testing.T) {
 				t.Parallel()
 				url := pgtest.URL(t)
-				migrations := append(many(1, 1), sql("00002", "gated", "CREATE TABLE gated (id int)"))
+				migrations := append(pgtest.Tables(1, 1), pgtest.Migration("00002", "gated", "CREATE TABLE gated (id int)"))
 				migrations[1].Checks, migrations[1].TxMode = tt.checks, mode
-				_, err := run(t, open(t, url), migrations, aurora.Request{})
+				_, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{})
 				var step *aurora.StepError
 				switch {
 				case tt.pos == "" && err != nil:
@@ -389,7 +389,7 @@ func TestChecksGate(t *testing.T) {
 // Twenty first runs at once, all of which succeed (A33).
 func TestA33TwentyFirstRuns(t *testing.T) {
 	url := pgtest.URL(t)
-	migrations := many(30, 1)
+	migrations := pgtest.Tables(30, 1)
 	errs := make(chan error, 20)
 	applied := make(chan int, 20)
 	for range 20 {
@@ -421,7 +421,7 @@ func TestA33TwentyFirstRuns(t *testing.T) {
 // A run with nothing to do neither writes nor locks; reading needs SELECT only.
 func TestA32A34ReadOnly(t *testing.T) {
 	url := pgtest.URL(t)
-	migrations := many(50, 1)
+	migrations := pgtest.Tables(50, 1)
 	// Looking at a database without history creates nothing.
 	if latest := mustLatest(t, url); latest != nil {
 		t.Errorf("history of an empty database: %v", latest)
@@ -429,7 +429,7 @@ func TestA32A34ReadOnly(t *testing.T) {
 	if n := pgtest.One(t, url, "SELECT count(*) FROM pg_namespace WHERE nspname = 'aurora'"); n != "0" {
 		t.Error("looking created the schema")
 	}
-	mustRun(t, open(t, url), migrations, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 	role := roleName(url)
 	pgtest.Exec(t, url, "CREATE ROLE "+role+" LOGIN; GRANT USAGE ON SCHEMA aurora TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA aurora TO "+role)
 	t.Cleanup(func() { pgtest.Exec(t, url, "DROP OWNED BY "+role+"; DROP ROLE "+role) })
@@ -439,7 +439,7 @@ func TestA32A34ReadOnly(t *testing.T) {
 	}
 	const written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_all_tables WHERE schemaname = 'aurora'"
 	db := open(t, reader)
-	if e := mustRun(t, db, migrations, aurora.Request{}); len(e.Revisions) != 0 {
+	if e := pgtest.MustRun(t, db, migrations, aurora.Request{}); len(e.Revisions) != 0 {
 		t.Errorf("%d revisions", len(e.Revisions))
 	}
 	if _, err := db.Locked(context.Background()); err != nil {
@@ -452,12 +452,12 @@ func TestA32A34ReadOnly(t *testing.T) {
 		t.Error(err)
 	}
 	// The same rights are too few to run: one clear error.
-	_, err := run(t, db, many(51, 1), aurora.Request{})
+	_, err := pgtest.Run(t, db, pgtest.Tables(51, 1), aurora.Request{})
 	if err == nil || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("error %v", err)
 	}
 	before := pgtest.One(t, url, written)
-	mustRun(t, open(t, url), migrations, aurora.Request{})
+	pgtest.MustRun(t, open(t, url), migrations, aurora.Request{})
 	if after := pgtest.One(t, url, written); after != before {
 		t.Errorf("a run with nothing to do wrote: %s rows before, %s after", before, after)
 	}
@@ -467,8 +467,8 @@ func TestA32A34ReadOnly(t *testing.T) {
 func TestA17Projects(t *testing.T) {
 	url := pgtest.URL(t)
 	a, b := openProject(t, url, "billing"), openProject(t, url, "shop")
-	mustRun(t, a, []aurora.Migration{sql("001", "init", "CREATE TABLE billing (id int)")}, aurora.Request{})
-	if e := mustRun(t, b, []aurora.Migration{sql("001", "init", "CREATE TABLE shop (id int)")}, aurora.Request{}); len(e.Revisions) != 1 {
+	pgtest.MustRun(t, a, []aurora.Migration{pgtest.Migration("001", "init", "CREATE TABLE billing (id int)")}, aurora.Request{})
+	if e := pgtest.MustRun(t, b, []aurora.Migration{pgtest.Migration("001", "init", "CREATE TABLE shop (id int)")}, aurora.Request{}); len(e.Revisions) != 1 {
 		t.Error("the other project's migration counted as done")
 	}
 	l, err := a.Acquire(context.Background(), aurora.Holder{}, time.Minute)
@@ -476,7 +476,7 @@ func TestA17Projects(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Release(context.Background())
-	mustRun(t, b, []aurora.Migration{sql("001", "init", "CREATE TABLE shop (id int)"), sql("002", "more", "CREATE TABLE more (id int)")}, aurora.Request{})
+	pgtest.MustRun(t, b, []aurora.Migration{pgtest.Migration("001", "init", "CREATE TABLE shop (id int)"), pgtest.Migration("002", "more", "CREATE TABLE more (id int)")}, aurora.Request{})
 }
 
 // A migration may choose its isolation, also for longer than a lease lives.
@@ -485,7 +485,7 @@ func TestIsolationOutlivesTheLease(t *testing.T) {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
 			url := pgtest.URL(t)
-			m := sql("1", "m", "SET TRANSACTION ISOLATION LEVEL "+level, "CREATE TABLE a (id int)", "SELECT pg_sleep(2.5)")
+			m := pgtest.Migration("1", "m", "SET TRANSACTION ISOLATION LEVEL "+level, "CREATE TABLE a (id int)", "SELECT pg_sleep(2.5)")
 			r := aurora.Runner{Store: open(t, url), Migrations: []aurora.Migration{m}, TTL: 1500 * time.Millisecond}
 			if _, err := r.Run(context.Background(), aurora.Request{}); err != nil {
 				t.Error(err)
@@ -498,10 +498,10 @@ func TestIsolationOutlivesTheLease(t *testing.T) {
 func TestReadingWhileRunning(t *testing.T) {
 	url := pgtest.URL(t)
 	db := open(t, url)
-	migrations := many(200, 1)
+	migrations := pgtest.Tables(200, 1)
 	for i := range migrations {
 		if i%20 == 10 {
-			migrations[i] = none(sql(migrations[i].Version, "n", "BEGIN", "CREATE TABLE n"+migrations[i].Version+" (id int)", "COMMIT"))
+			migrations[i] = none(pgtest.Migration(migrations[i].Version, "n", "BEGIN", "CREATE TABLE n"+migrations[i].Version+" (id int)", "COMMIT"))
 		}
 	}
 	done := make(chan struct{})
@@ -520,7 +520,7 @@ func TestReadingWhileRunning(t *testing.T) {
 			}
 		}
 	}()
-	mustRun(t, db, migrations, aurora.Request{})
+	pgtest.MustRun(t, db, migrations, aurora.Request{})
 	close(done)
 	if err := <-read; err != nil {
 		t.Error(err)
@@ -532,10 +532,10 @@ func TestReadingWhileRunning(t *testing.T) {
 func TestTxModeAllCommitFails(t *testing.T) {
 	url := pgtest.URL(t)
 	migrations := []aurora.Migration{
-		sql("1", "a", "CREATE TABLE a (id int PRIMARY KEY, b int REFERENCES a DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO a VALUES (1, 2)"),
-		sql("2", "b", "CREATE TABLE b (id int)"),
+		pgtest.Migration("1", "a", "CREATE TABLE a (id int PRIMARY KEY, b int REFERENCES a DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO a VALUES (1, 2)"),
+		pgtest.Migration("2", "b", "CREATE TABLE b (id int)"),
 	}
-	_, err := run(t, open(t, url), migrations, aurora.Request{TxMode: aurora.TxAll})
+	_, err := pgtest.Run(t, open(t, url), migrations, aurora.Request{TxMode: aurora.TxAll})
 	var step *aurora.StepError
 	latest := mustLatest(t, url)
 	if !errors.As(err, &step) || len(latest) != 1 || latest[0].Version != step.Version || tables(t, url) != "" {

@@ -18,19 +18,19 @@ func TestRoundTrips(t *testing.T) {
 		prepare    bool // apply first, then count
 		want       int
 	}{
-		{"100 fresh", many(100, 1), false, 8},
-		{"1000 fresh", many(1000, 1), false, 8},
-		{"20 files of 10 statements", many(20, 10), false, 8},
-		{"nothing to do, 1000 applied", many(1000, 1), true, 1},
+		{"100 fresh", pgtest.Tables(100, 1), false, 8},
+		{"1000 fresh", pgtest.Tables(1000, 1), false, 8},
+		{"20 files of 10 statements", pgtest.Tables(20, 10), false, 8},
+		{"nothing to do, 1000 applied", pgtest.Tables(1000, 1), true, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			url := pgtest.URL(t)
 			if tt.prepare {
-				mustRun(t, open(t, url), tt.migrations, aurora.Request{})
+				pgtest.MustRun(t, open(t, url), tt.migrations, aurora.Request{})
 			}
 			proxy := pgtest.NewProxy(t, url)
-			e := mustRun(t, open(t, proxy.URL), tt.migrations, aurora.Request{})
+			e := pgtest.MustRun(t, open(t, proxy.URL), tt.migrations, aurora.Request{})
 			if !tt.prepare && len(e.Revisions) != len(tt.migrations) {
 				t.Errorf("applied %d of %d", len(e.Revisions), len(tt.migrations))
 			}
@@ -44,8 +44,8 @@ func TestRoundTrips(t *testing.T) {
 
 func TestStatusIsOneRoundTrip(t *testing.T) {
 	url := pgtest.URL(t)
-	migrations := many(200, 1)
-	mustRun(t, open(t, url), migrations[:100], aurora.Request{})
+	migrations := pgtest.Tables(200, 1)
+	pgtest.MustRun(t, open(t, url), migrations[:100], aurora.Request{})
 	proxy := pgtest.NewProxy(t, url)
 	latest, err := open(t, proxy.URL).Latest(t.Context())
 	if err != nil {

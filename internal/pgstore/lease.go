@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/aurora-migrate/aurora"
@@ -18,6 +19,28 @@ type Lease struct {
 	store *Store
 	token int64
 	ttl   time.Duration
+
+	mu sync.Mutex
+	// trusted is when it ends by this process's clock, if it is not renewed:
+	// counted from before it was asked for, and so too soon rather than too late.
+	trusted time.Time
+}
+
+// IsOver reports that the lease has ended by this process's clock. It is for
+// who was stopped for long and woke up before anybody could say so.
+func (l *Lease) IsOver() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	// A process may also have slept together with the clock that counts, when
+	// only the time of day goes on.
+	return now.After(l.trusted) || now.Round(0).After(l.trusted.Round(0))
+}
+
+func (l *Lease) trust(until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trusted = until
 }
 
 // Of reports whether the lease is one of that store.
@@ -48,6 +71,7 @@ func (s *Store) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Dura
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		asked := time.Now()
 		a, err := s.askForLease(asking, string(who), ttl, try == 0)
 		if errors.Is(err, ErrConnection) && s.Dialect.Conflicts.Wait(ctx, try, started) {
 			continue
@@ -61,14 +85,14 @@ func (s *Store) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Dura
 		switch {
 		case nonce != "" && len(a.holds.Rows) == 1 && bytes.Equal(a.holds.Rows[0][1], who) && len(a.took.Rows) == 0:
 			a.took.Rows = a.holds.Rows // an earlier try took it after all
-			return s.leaseTaken(ctx, asking, a, ttl)
+			return s.leaseTaken(ctx, asking, a, ttl, started)
 		case (IsMissing(a.took.Err) || IsMissing(a.holds.Err)) && !created:
 			created = true
 			if err := s.bootstrap(asking); err != nil {
 				return nil, err
 			}
 		case a.took.Err == nil && len(a.took.Rows) == 1:
-			return s.leaseTaken(ctx, asking, a, ttl)
+			return s.leaseTaken(ctx, asking, a, ttl, asked)
 		case a.took.Err != nil && !HasCode(a.took.Err, "55P03") && !IsConflict(a.took.Err):
 			return nil, fmt.Errorf("take the lease in schema %s: %w", s.Schema, a.took.Err)
 		case a.holds.Err != nil && !IsConflict(a.holds.Err):
@@ -121,7 +145,7 @@ func (s *Store) askForLease(ctx context.Context, who string, ttl time.Duration, 
 	return asked{answers[took], answers[took+1], answers[took+3]}, nil
 }
 
-func (s *Store) leaseTaken(ctx, asking context.Context, a asked, ttl time.Duration) (aurora.Lease, error) {
+func (s *Store) leaseTaken(ctx, asking context.Context, a asked, ttl time.Duration, since time.Time) (aurora.Lease, error) {
 	token, err := strconv.ParseInt(string(a.took.Rows[0][0]), 10, 64)
 	if err != nil {
 		return nil, fmt.Errorf("read the lease's token: %w", err)
@@ -129,7 +153,7 @@ func (s *Store) leaseTaken(ctx, asking context.Context, a asked, ttl time.Durati
 	if a.setUp.Err != nil {
 		s.Log.Warn("could not set up the session", "err", a.setUp.Err)
 	}
-	l := &Lease{s, token, ttl}
+	l := &Lease{store: s, token: token, ttl: ttl, trusted: since.Add(ttl)}
 	s.Main.SetWhole()
 	if ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), l.Release(asking))
@@ -195,6 +219,7 @@ func (l *Lease) Save(ctx context.Context, revisions ...aurora.Revision) error {
 // one busy for hours.
 func (l *Lease) Renew(ctx context.Context) error {
 	s := l.store
+	asked := time.Now()
 	answers, err := s.retry(ctx, func() ([]Answer, error) {
 		return s.Side.Again(ctx, Apart(NewQuery(s.SQL.renew, s.Project, l.token, l.ttl.Microseconds())))
 	})
@@ -204,6 +229,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 	if len(answers[0].Rows) == 0 {
 		return aurora.ErrLeaseLost
 	}
+	l.trust(asked.Add(l.ttl))
 	return nil
 }
 

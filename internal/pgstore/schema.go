@@ -47,16 +47,9 @@ const held = `project = $1 AND token = $2::bigint AND expires_at > clock_timesta
 
 // backends are the parts about the server sessions that hold the lease, for
 // dialects that have such.
-type backends struct{ create, columns, values, takeOver, release string }
+type backends struct{ columns, values, takeOver, release string }
 
 var withBackends = backends{
-	create: `
-	backend integer,
-	backend_start timestamptz,
-	backend_name text,
-	last_backend integer,
-	last_start timestamptz,
-	last_name text,`,
 	columns: `, backend, backend_start, backend_name`,
 	values: `, pg_backend_pid(),
 		(SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()), $4`,
@@ -75,7 +68,7 @@ func newSQL(schema string, d Dialect) SQL {
 	quoted := `"` + strings.ReplaceAll(schema, `"`, `""`) + `"`
 	fill := strings.NewReplacer("{schema}", quoted, "{r}", quoted+"."+revisionsTable, "{l}", quoted+"."+leasesTable,
 		"{columns}", columns, "{held}", held,
-		"{create}", b.create, "{columns of backend}", b.columns, "{values of backend}", b.values, "{new backend}", b.takeOver, "{no backend}", b.release).Replace
+		"{columns of backend}", b.columns, "{values of backend}", b.values, "{new backend}", b.takeOver, "{no backend}", b.release).Replace
 	return SQL{
 		createSchema: fill(`CREATE SCHEMA IF NOT EXISTS {schema}`),
 		bootstrap:    bootstrapSQL(fill),
@@ -145,7 +138,8 @@ func newSQL(schema string, d Dialect) SQL {
 	}
 }
 
-// bootstrapSQL creates the tables.
+// bootstrapSQL creates the tables, which are the same everywhere, so that they
+// can move with their database.
 func bootstrapSQL(fill func(string) string) []string {
 	return []string{
 		fill(`CREATE TABLE IF NOT EXISTS {l} (
@@ -153,7 +147,13 @@ func bootstrapSQL(fill func(string) string) []string {
 	token bigint NOT NULL,
 	holder text NOT NULL,
 	acquired_at timestamptz NOT NULL,
-	expires_at timestamptz NOT NULL,{create}
+	expires_at timestamptz NOT NULL,
+	backend integer,
+	backend_start timestamptz,
+	backend_name text,
+	last_backend integer,
+	last_start timestamptz,
+	last_name text,
 	UNIQUE (project, token))`),
 		fill(`CREATE TABLE IF NOT EXISTS {r} (
 	project text,
