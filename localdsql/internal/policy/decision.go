@@ -68,12 +68,17 @@ func (r *Refusal) Error() string { return r.Message + " (SQLSTATE " + r.Code + "
 // Mentions reports whether the client's text has the name, as an identifier or
 // keyword. Names in strings, comments and function bodies do not count.
 func (d *Decision) Mentions(name string) bool {
+	return d.MentionsAny(func(word string) bool { return word == name })
+}
+
+// MentionsAny is [Decision.Mentions] of a name that is one of those.
+func (d *Decision) MentionsAny(isOne func(name string) bool) bool {
 	for lx := sqllex.New(d.Text); ; {
 		switch tok := lx.Next(); tok.Kind {
 		case sqllex.EOF:
 			return false
 		case sqllex.Word, sqllex.QuotedIdent:
-			if sqllex.Ident(tok.Text(d.Text)) == name {
+			if isOne(sqllex.Ident(tok.Text(d.Text))) {
 				return true
 			}
 		}

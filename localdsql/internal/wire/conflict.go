@@ -3,6 +3,7 @@ package wire
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -50,12 +51,7 @@ func (c *schema) touches(dec *policy.Decision, after int64) bool {
 	if c.all > after {
 		return true
 	}
-	for name, v := range c.changed {
-		if v > after && dec.Mentions(name) {
-			return true
-		}
-	}
-	return false
+	return dec.MentionsAny(func(name string) bool { return c.changed[name] > after })
 }
 
 // maxChecked bounds how many statements a session remembers to be free of
@@ -118,6 +114,35 @@ func (s *session) rollBack(names []string) {
 	s.mu.Lock()
 	s.lost = true
 	s.mu.Unlock()
+}
+
+// lookAgain is how often idle transactions are looked for while a definition
+// runs: a few times before lock_timeout ends it.
+const lookAgain = 10 * time.Millisecond
+
+// makeWay rolls back idle transactions of other sessions that have used one of
+// the objects, until stop is called: a transaction is often in the way of a
+// definition, which waits for it, a moment before it is idle.
+func (p *Proxy) makeWay(s *session, names []string) (stop func()) {
+	p.rollBackIdle(s, names)
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		again := time.NewTicker(lookAgain)
+		defer again.Stop()
+		for {
+			select {
+			case <-again.C:
+				p.rollBackIdle(s, names)
+			case <-over:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(over)
+		<-done
+	}
 }
 
 // A cascade remembers whether the database has foreign keys that change rows of

@@ -231,6 +231,9 @@ func hijack(t testing.TB, url string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := conn.SyncConn(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
 	h, err := conn.Hijack()
 	if err != nil {
 		t.Fatal(err)

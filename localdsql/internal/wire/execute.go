@@ -57,6 +57,8 @@ func (s *session) execute(x execution) (ok bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
+	case class == policy.Rollback:
+		refusal = nil // it always works
 	case refusal == nil:
 		refusal = s.tx.refusal(class)
 	}
@@ -212,8 +214,9 @@ func (s *session) hide(sql string, e entry) {
 
 // executeDDL runs a definition. Idle transactions of other sessions make way.
 func (s *session) executeDDL(x *execution) (ok bool, err error) {
-	s.proxy.rollBackIdle(s, x.dec.Names)
+	stop := s.proxy.makeWay(s, x.dec.Names)
 	w, err := s.executeAndWait(x, x.entry())
+	stop()
 	switch {
 	case err != nil:
 		return false, err

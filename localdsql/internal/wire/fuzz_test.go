@@ -73,6 +73,9 @@ func FuzzRelay(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := conn.SyncConn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		h, err := conn.Hijack()
 		if err != nil {
 			t.Fatal(err)

@@ -102,7 +102,10 @@ func (s *session) controlQuery(dec *policy.Decision, frame []byte) error {
 	if err != nil {
 		return err
 	}
-	if refusal == nil {
+	switch {
+	case dec.Class == policy.Rollback:
+		refusal = nil // it always works
+	case refusal == nil:
 		refusal = s.tx.refusal(dec.Class)
 	}
 	if refusal != nil {

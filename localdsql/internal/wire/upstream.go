@@ -51,6 +51,11 @@ func (p *Proxy) connect(ctx context.Context, b Backend, l Login) (*upstream, *po
 		p.cfg.Logger.Debug("log in to the backend", "user", l.User, "err", err)
 		return nil, loginRefusal(err)
 	}
+	// A login with a slow write leaves something in the background that reads,
+	// and would take the first answer.
+	if err := conn.SyncConn(ctx); err != nil {
+		return nil, loginRefusal(err)
+	}
 	h, err := conn.Hijack()
 	if err != nil {
 		return nil, loginRefusal(err)
