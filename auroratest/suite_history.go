@@ -156,6 +156,11 @@ func testExecutions(t *testing.T, handle func(string) aurora.Store) {
 	for _, limit := range []int{1, 5, 6, 11, 12, 13, 100} {
 		checkExecutions(t, want, pages(t, history(t, s), "", limit))
 	}
+	for _, limit := range []int{0, -1} {
+		if _, _, err := history(t, s).Executions(t.Context(), "", limit); err == nil {
+			t.Errorf("a page of %d executions is no error", limit)
+		}
+	}
 }
 
 func testStablePages(t *testing.T, handle func(string) aurora.Store) {

@@ -1,6 +1,7 @@
 package dsql
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ type Config struct {
 	// in the URL, else to the AWS SDK's generator.
 	Token TokenFunc
 	// Retry bounds how often what lost against another transaction is tried
-	// again. Defaults to [DefaultRetry].
+	// again. Fields that are zero are those of [DefaultRetry].
 	Retry Retry
 	// Logger hears of rewritten statements, retries and the server's warnings.
 	// Defaults to none.
@@ -58,6 +59,14 @@ type Retry struct {
 	Cap    time.Duration // the longest wait of all
 	Tries  int           // with the first
 	Budget time.Duration // from the first try on
+}
+
+// complete fills in what is zero.
+func (r Retry) complete() Retry {
+	return Retry{
+		First: cmp.Or(r.First, DefaultRetry.First), Cap: cmp.Or(r.Cap, DefaultRetry.Cap),
+		Tries: cmp.Or(r.Tries, DefaultRetry.Tries), Budget: cmp.Or(r.Budget, DefaultRetry.Budget),
+	}
 }
 
 // DefaultRetry outlasts the conflicts of a busy cluster: a schema conflict
@@ -83,9 +92,7 @@ type DB struct {
 // Open connects to the cluster and logs in. The error never contains the token
 // or password.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
-	if cfg.Retry == (Retry{}) {
-		cfg.Retry = DefaultRetry
-	}
+	cfg.Retry = cfg.Retry.complete()
 	if cfg.Profile == nil {
 		profile, err := Latest()
 		if err != nil {

@@ -31,8 +31,8 @@ func (r *stream) waitFor(ctx context.Context, st step) error {
 func (r *stream) wait(ctx context.Context, needed func(job) bool) error {
 	defer func() { r.rev.Activity = "" }()
 	for n := 0; slices.ContainsFunc(r.jobs, needed); n++ {
-		if err := context.Cause(ctx); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return r.stopped(ctx, r.jobs[slices.IndexFunc(r.jobs, needed)])
 		}
 		if r.lease != nil && (r.dirty || r.before != nil) {
 			if err := r.save(ctx); err != nil {
@@ -40,6 +40,9 @@ func (r *stream) wait(ctx context.Context, needed func(job) bool) error {
 			}
 		}
 		states, err := pollJobs(ctx, r.ask, r.jobs)
+		if ctx.Err() != nil {
+			continue // it ended while the question was on its way
+		}
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func (s *Store) bootstrap(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-time.After(time.Duration(5+rand.N(25*(try+1))) * time.Millisecond):
 		}
 	}

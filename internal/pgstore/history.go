@@ -70,6 +70,9 @@ func (s *Store) Execution(ctx context.Context, id string) (aurora.Execution, err
 // Executions returns runs, newest first. The cursor is the newest token of the
 // last one: a lease serves one execution, so tokens tell them apart.
 func (s *Store) Executions(ctx context.Context, cursor string, limit int) ([]aurora.Execution, string, error) {
+	if limit < 1 {
+		return nil, "", fmt.Errorf("read executions: a page of %d: want at least 1", limit)
+	}
 	var after int64
 	if cursor != "" {
 		var err error

@@ -100,7 +100,7 @@ func (s *Store) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Dura
 		case len(a.holds.Rows) == 1:
 			return nil, locked(a.holds.Rows[0])
 		case s.Dialect.Conflicts.Tries > 0:
-			if !s.Dialect.Conflicts.Wait(asking, try, started) {
+			if !s.Dialect.Conflicts.Wait(ctx, try, started) {
 				return nil, &aurora.LockedError{}
 			}
 		case try >= lockTries:
