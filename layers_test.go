@@ -29,6 +29,7 @@ var layers = map[string][]string{
 	"dsql":             {"", "internal/sqllex", "internal/pgstore", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2"},
 	"dynamo":           {"", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	"filestore":        {""},
+	"backfill":         {"", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	// Floor 3.
 	"localdsql/engine":           {"github.com/jackc/pgx/v5"},
 	"localdsql/internal/policy":  {"internal/sqllex", "dsql"},

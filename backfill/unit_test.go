@@ -1,0 +1,134 @@
+package backfill
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The parts of a plan cover all keys, whatever their number, and borders that
+// are forgotten change nothing about that.
+func TestPlanParts(t *testing.T) {
+	for _, rows := range []int{0, 1, 2, 249, 251, 4000, 600_000} {
+		p := &plan{Step: 250}
+		for from := 0; from < rows; {
+			var found []border
+			for range 100 {
+				n := min(int(p.Step), rows-from)
+				if n == 0 {
+					break
+				}
+				from += n
+				found = append(found, border{key: key{fmt.Sprint(from)}, rows: int64(n)})
+			}
+			p.add(found)
+		}
+		if p.Rows != int64(rows) || len(p.Borders) > maxBorders {
+			t.Errorf("%d rows: counted %d, %d borders", rows, p.Rows, len(p.Borders))
+		}
+		parts := p.parts(16)
+		var after key
+		for _, part := range parts {
+			if !cmp.Equal(part.After, after) || cmp.Equal(part.After, part.UpTo) {
+				t.Errorf("%d rows: a part from %v to %v after %v", rows, part.After, part.UpTo, after)
+			}
+			after = part.UpTo
+		}
+		if rows > 0 && !cmp.Equal(after, key{fmt.Sprint(rows)}) || rows >= 4000 && len(parts) != 16 {
+			t.Errorf("%d rows: %d parts, the last up to %v", rows, len(parts), after)
+		}
+	}
+}
+
+func TestItemKey(t *testing.T) {
+	want := itemKey{
+		"s": &types.AttributeValueMemberS{Value: "a\"é"}, "empty": &types.AttributeValueMemberB{Value: []byte{}},
+		"n": &types.AttributeValueMemberN{Value: "-1.5e10"}, "b": &types.AttributeValueMemberB{Value: []byte{0, 255}},
+	}
+	b, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got itemKey
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(types.AttributeValueMemberS{}, types.AttributeValueMemberN{}, types.AttributeValueMemberB{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPacer(t *testing.T) {
+	p := newPacer(100, false)
+	now := time.Now()
+	if d := p.reserve(50, now); d != 0 {
+		t.Errorf("the first batch waits for %s", d)
+	}
+	if d := p.reserve(50, now.Add(100*time.Millisecond)); d < 300*time.Millisecond || d > 500*time.Millisecond {
+		t.Errorf("the second waits for %s, want about 0.4 s", d)
+	}
+	if d := p.reserve(50, now.Add(time.Second)); d != 0 {
+		t.Errorf("a second later it waits for %s", d)
+	}
+	if got := p.cap(1000, 4); got != 25 {
+		t.Errorf("batches of %d, want a second's share", got)
+	}
+
+	p = newPacer(0, false)
+	p.did(1000, p.window.Add(time.Second))
+	p.complained(p.window.Add(time.Second))
+	p.complained(p.window.Add(time.Second + time.Millisecond)) // of the same wave
+	if got := p.rate(); got < 699 || got > 701 {
+		t.Errorf("after a complaint %.0f rows a second, want 700", got)
+	}
+	for i := range 20 {
+		p.did(300, p.window.Add(time.Second+time.Duration(i)))
+	}
+	if got := p.rate(); got != 0 {
+		t.Errorf("long after it %.0f rows a second, want no limit", got)
+	}
+}
+
+func TestSizer(t *testing.T) {
+	s := newSizer(500, 2999, 250*time.Millisecond)
+	for _, tt := range []struct {
+		took time.Duration
+		want int
+	}{{10 * time.Millisecond, 1000}, {125 * time.Millisecond, 2000}, {time.Millisecond, 2999}, {500 * time.Millisecond, 1500}, {time.Minute, 750}} {
+		if s.took(tt.took); s.size != tt.want {
+			t.Errorf("after %s: %d rows, want %d", tt.took, s.size, tt.want)
+		}
+	}
+	if s.tooMuch(700); s.size != 350 {
+		t.Errorf("after one that was too large: %d rows", s.size)
+	}
+	if s.took(time.Millisecond); s.size != 386 {
+		t.Errorf("and it grows to %d rows, want slowly", s.size)
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want kind
+	}{
+		{&pgconn.PgError{Code: "40001"}, conflict}, {&pgconn.PgError{Code: "40P01"}, conflict},
+		{&pgconn.PgError{Code: "57P01", Severity: "FATAL"}, lost}, {&pgconn.PgError{Code: "XX000", Severity: "FATAL"}, lost},
+		{&connectError{errors.New("refused")}, lost}, {&connectError{&pgconn.PgError{Code: "28P01", Severity: "FATAL"}}, final},
+		{&connectError{&pgconn.PgError{Code: "53300", Severity: "FATAL"}}, lost}, {errors.New("unexpected EOF"), lost},
+		{&pgconn.PgError{Code: "23514"}, rowFault}, {&pgconn.PgError{Code: "22P02"}, rowFault}, {&pgconn.PgError{Code: "54000"}, rowFault},
+		{&pgconn.PgError{Code: "P0001"}, rowFault}, {&pgconn.PgError{Code: "57014"}, rowFault},
+		{&pgconn.PgError{Code: "42703"}, final}, {&pgconn.PgError{Code: "0A000"}, final}, {&guardError{&pgconn.PgError{Code: "22012"}}, moved},
+	} {
+		if got := kindOf(nil, tt.err); got != tt.want {
+			t.Errorf("%v: %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
