@@ -89,7 +89,7 @@ func TestStart(t *testing.T) {
 func TestPsql(t *testing.T) {
 	psql, err := exec.LookPath("psql")
 	if err != nil {
-		t.Skip("needs psql")
+		t.Skip("missing: psql (package postgresql-client)")
 	}
 	cmd := exec.CommandContext(t.Context(), psql, "-XAt", "-v", "VERBOSITY=verbose", "-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", "-c", "TRUNCATE x", localdsql.Start(t))
 	out, err := cmd.CombinedOutput()
@@ -338,7 +338,7 @@ func TestClusterOutlivesItsServer(t *testing.T) {
 func TestOlderPostgreSQL(t *testing.T) {
 	old, err := engine.Find(t.Context(), engine.FindOptions{Major: 15})
 	if err != nil {
-		t.Skipf("needs PostgreSQL 15: %v", err)
+		t.Skipf("missing: PostgreSQL 15 (package postgresql-15): %v", err)
 	}
 	var log bytes.Buffer
 	c := localdsql.StartCluster(t, localdsql.Config{
@@ -364,7 +364,7 @@ func TestPreferredPostgreSQL(t *testing.T) {
 		want, err = engine.Find(t.Context(), engine.FindOptions{CacheDir: none.CacheDir, MinMajor: 15})
 	}
 	if err != nil {
-		t.Skipf("needs an installed PostgreSQL: %v", err)
+		t.Skipf("missing: an installed PostgreSQL, version 15 or newer: %v", err)
 	}
 	s, err := localdsql.Open(t.Context(), localdsql.Config{Throwaway: true, Find: none})
 	if err != nil {

@@ -23,6 +23,7 @@ fi
 export AURORA_PG_FETCH=1
 missing=
 command -v psql >/dev/null || missing="$missing postgresql-client"
+command -v pgbench >/dev/null || missing="$missing postgresql"
 command -v npm >/dev/null || missing="$missing npm"
 command -v bzip2 >/dev/null || missing="$missing bzip2"
 command -v "${CC:-gcc}" >/dev/null || missing="$missing gcc libc6-dev" # the race detector

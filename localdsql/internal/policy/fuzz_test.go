@@ -107,7 +107,7 @@ func FuzzDecide(f *testing.F) {
 func TestCorpus(t *testing.T) {
 	dir := os.Getenv("AURORA_CORPUS")
 	if dir == "" {
-		t.Skip("AURORA_CORPUS is not set")
+		t.Skip("missing: AURORA_CORPUS, the directory that tools/corpus.sh fills")
 	}
 	p := latest(t)
 	files, statements := 0, 0

@@ -33,7 +33,7 @@ var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
 func BenchmarkThroughput(b *testing.B) {
 	pgbench, err := exec.LookPath("pgbench")
 	if err != nil {
-		b.Skip("pgbench is not installed")
+		b.Skip("missing: pgbench (package postgresql)")
 	}
 	s, encrypted := startEncrypted(b)
 	if err := startServer(); err != nil {

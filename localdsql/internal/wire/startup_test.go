@@ -310,7 +310,7 @@ func TestShutdownOfTheDeaf(t *testing.T) {
 func TestPsql(t *testing.T) {
 	psql, err := exec.LookPath("psql")
 	if err != nil {
-		t.Skip("psql is not installed")
+		t.Skip("missing: psql (package postgresql-client)")
 	}
 	c := start(t)
 	script := `\set VERBOSITY sqlstate
@@ -355,7 +355,7 @@ a|integer|||
 func TestPgbench(t *testing.T) {
 	pgbench, err := exec.LookPath("pgbench")
 	if err != nil {
-		t.Skip("pgbench is not installed")
+		t.Skip("missing: pgbench (package postgresql)")
 	}
 	c := start(t)
 	ctx := deadline(t)
