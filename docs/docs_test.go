@@ -18,8 +18,8 @@
 //	yaml                          each "command: [...]" is run
 //	hcl, sql, json                must load, or be SQL or JSON
 //
-// The database is a PostgreSQL; in dsql.md it is a local DSQL, which runs before
-// the first block unless a block says "aurora local up".
+// The database is a PostgreSQL; in dsql.md and local.md it is a local DSQL, which
+// runs before the first block if a block says "aurora migrate" and unless a block says "aurora local up".
 //
 // The environments "local" and "production" exist unless the story has an
 // aurora.hcl of its own. Times, durations, process ids and the like are not
@@ -69,10 +69,10 @@ func build(t *testing.T) string {
 // TestCommands plays the stories of the pages, and what the README shows.
 func TestCommands(t *testing.T) {
 	bin := build(t)
-	for _, page := range []string{"migrations.md", "operations.md", "atlas.md", "code.md", "dsql.md"} {
+	for _, page := range []string{"migrations.md", "operations.md", "atlas.md", "code.md", "dsql.md", "local.md"} {
 		t.Run(page, func(t *testing.T) {
 			lines := readLines(t, page)
-			p := &player{page: page, bin: bin, dsql: page == "dsql.md"}
+			p := &player{page: page, bin: bin, dsql: page == "dsql.md" || page == "local.md"}
 			for _, s := range sections(lines) {
 				t.Run(s.title, func(t *testing.T) { p.play(t, s) })
 			}

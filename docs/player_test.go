@@ -96,11 +96,11 @@ func (p *player) play(t *testing.T, s section) {
 	switch {
 	case !p.dsql:
 		p.url = pgtest.URL(t)
+	case s.uses("aurora local up"):
+		defer p.localDown(t)
 	case s.uses("aurora migrate"):
 		defer p.localDown(t)
-		if !s.uses("aurora local up") {
-			p.localUp(t)
-		}
+		p.localUp(t)
 	}
 	defer func() {
 		if p.job != nil {
@@ -318,7 +318,8 @@ func (p *player) run(t *testing.T, where, line string) []string {
 	} else if err != nil {
 		t.Fatalf("%s: %s: %v\n%s", where, line, err, out)
 	}
-	return lines(string(out))
+	// Where a story takes place is a test's business.
+	return lines(strings.ReplaceAll(string(out), p.dir, "/home/deploy/shop"))
 }
 
 func lines(out string) []string {
@@ -494,6 +495,8 @@ var masks = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "EXECUTION"},
 	{regexp.MustCompile(`\btest_\d+_\d+\b`), "shop"},
 	{regexp.MustCompile(`\blocalhost:\d+\b`), "ADDRESS"},
+	{regexp.MustCompile(`\bprocess     \d+`), "process"},
+	{regexp.MustCompile(`PostgreSQL  16\.\d+`), "PostgreSQL 16"},
 }
 
 var stamp = regexp.MustCompile(`\b\d{14}_`)
