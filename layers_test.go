@@ -20,23 +20,24 @@ var layers = map[string][]string{
 	// Floor 0: standard library only.
 	"": {},
 	// Floor 1.
-	"internal/sqllex": {},
-	"sqlfile":         {"", "internal/sqllex", "ariga.io/atlas/sql/migrate"},
-	"auroratest":      {"", "github.com/google/go-cmp"},
+	"internal/sqllex":   {},
+	"internal/filelock": {},
+	"sqlfile":           {"", "internal/sqllex", "ariga.io/atlas/sql/migrate"},
+	"auroratest":        {"", "github.com/google/go-cmp"},
 	// Floor 2. What the two SQL databases share is in internal/pgstore.
 	"internal/pgstore": {"", "internal/sqllex", "github.com/jackc/pgx/v5"},
 	"postgres":         {"", "internal/sqllex", "internal/pgstore", "github.com/jackc/pgx/v5"},
 	"dsql":             {"", "internal/sqllex", "internal/pgstore", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2"},
 	"dynamo":           {"", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
-	"filestore":        {""},
+	"filestore":        {"", "internal/filelock"},
 	"backfill":         {"", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	// Floor 3.
-	"localdsql/engine":           {"github.com/jackc/pgx/v5"},
+	"localdsql/engine":           {"internal/filelock", "github.com/jackc/pgx/v5"},
 	"localdsql/internal/policy":  {"internal/sqllex", "dsql"},
 	"localdsql/internal/backend": {"localdsql/engine", "github.com/jackc/pgx/v5"},
 	"localdsql/internal/wire":    {"internal/sqllex", "localdsql/internal/policy", "github.com/jackc/pgx/v5"},
 	"localdsql": {
-		"localdsql/engine", "localdsql/internal", "dsql", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2",
+		"localdsql/engine", "localdsql/internal", "internal/filelock", "dsql", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2",
 	},
 	// Floor 4.
 	"internal/config": {
@@ -45,7 +46,8 @@ var layers = map[string][]string{
 	},
 	"internal/gobuild": {"", "sqlfile"},
 	"cli": {
-		"", "sqlfile", "postgres", "dsql", "localdsql", "localdsql/engine", "internal/config", "internal/gobuild", "cli/internal",
+		"", "sqlfile", "postgres", "dsql", "dynamo", "filestore", "localdsql", "localdsql/engine",
+		"internal/config", "internal/gobuild", "cli/internal",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jackc/pgx/v5", "golang.org/x/term",
 	},
 	// Floor 5.

@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/aurora-migrate/aurora/internal/filelock"
 )
 
 // wasteful is the least size at which the file is written anew, in bytes.
@@ -53,9 +55,9 @@ func (s *Store) explain(err error) error {
 	switch {
 	case errors.As(err, &bad):
 		e.hint = ". Nothing was changed. Keep a copy, then put a backup in its place"
-	case isNoLock(err):
+	case filelock.IsUnsupported(err):
 		e.hint = ". Its file system has no locks, as some of a network: keep the history on a disk of this machine"
-	case isStale(err):
+	case filelock.IsStale(err):
 		e.hint = ". The file system of a network lost it: keep the history on a disk of this machine"
 	}
 	return e
@@ -160,14 +162,14 @@ func (s *Store) write(ctx context.Context, durable bool, change func(p *project)
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 		return s.explain(err)
 	}
-	unlock, err := lock(ctx, s.path+".lock")
+	lock, err := filelock.Open(ctx, s.path+".lock", 0o644)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return s.explain(err)
 	}
-	defer func() { err = errors.Join(err, s.explain(unlock())) }()
+	defer func() { err = errors.Join(err, s.explain(lock.Close())) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.writeLocked(durable, change); err != nil {

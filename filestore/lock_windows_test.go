@@ -1,3 +1,5 @@
 package filestore
 
-var networkErrors = []error{errorNotSupported}
+import "syscall"
+
+var networkErrors = []error{syscall.Errno(50)} // ERROR_NOT_SUPPORTED

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/aurora-migrate/aurora/internal/filelock"
 )
 
 // tryLock opens a file, made if need be, and locks it if it is free. The lock
@@ -18,16 +20,11 @@ func tryLock(name string) (_ *os.File, ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
+	ok, err = filelock.Try(f)
 	switch {
-	case err == nil:
+	case ok:
 		return f, true, nil
-	case errors.Is(err, syscall.EWOULDBLOCK):
+	case err == nil:
 		return nil, false, f.Close()
 	}
 	return nil, false, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())

@@ -5,13 +5,14 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/aurora-migrate/aurora/internal/filelock"
 )
 
 // flock applies a lock operation, again when a signal came in between.
@@ -25,13 +26,7 @@ func flock(fd, how int) error {
 }
 
 // tryLock takes the exclusive lock if it is free.
-func tryLock(fd int) (bool, error) {
-	err := flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return false, nil
-	}
-	return err == nil, err
-}
+func tryLock(fd int) (bool, error) { return filelock.TryFD(uintptr(fd)) }
 
 // pause waits d or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
@@ -46,53 +41,11 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // lockFile creates the file if needed and locks it exclusively, waiting until
-// ctx ends. Closing the file unlocks it. The lock is asked for again and again
-// because a blocking flock cannot be given up.
+// ctx ends. Closing the file unlocks it.
 func lockFile(ctx context.Context, name string) (io.Closer, error) { return openLocked(ctx, name) }
 
 func openLocked(ctx context.Context, name string) (*os.File, error) {
-	for {
-		file, err := openLock(name)
-		if err != nil {
-			return nil, err
-		}
-		ok, err := waitLock(ctx, file)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), file.Close())
-		}
-		if ok {
-			return file, nil
-		}
-		if err := file.Close(); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// waitLock locks the file; false means that the file was deleted meanwhile, so
-// that others lock another one.
-func waitLock(ctx context.Context, file *os.File) (bool, error) {
-	for wait := time.Millisecond; ; wait = min(wait*2, 20*time.Millisecond) {
-		ok, err := tryLock(int(file.Fd()))
-		if err != nil {
-			return false, err
-		}
-		if ok {
-			break
-		}
-		if err := pause(ctx, wait); err != nil {
-			return false, err
-		}
-	}
-	mine, err := file.Stat()
-	if err != nil {
-		return false, err
-	}
-	there, err := os.Stat(file.Name())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && os.SameFile(mine, there), err
+	return filelock.Open(ctx, name, 0o600)
 }
 
 func openLock(name string) (*os.File, error) {

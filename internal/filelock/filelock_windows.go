@@ -1,8 +1,7 @@
-package filestore
+package filelock
 
 import (
 	"errors"
-	"os"
 	"syscall"
 	"unsafe"
 )
@@ -19,10 +18,10 @@ const (
 	errorNotSupported    = syscall.Errno(50)
 )
 
-// tryLock locks the file if nobody else has it locked.
-func tryLock(f *os.File) (bool, error) {
+// TryFD is [Try] for a handle.
+func TryFD(fd uintptr) (bool, error) {
 	var overlapped syscall.Overlapped
-	ok, _, err := lockFileEx.Call(f.Fd(), exclusiveLock|failImmediately, 0, 1, 0, uintptr(unsafe.Pointer(&overlapped)))
+	ok, _, err := lockFileEx.Call(fd, exclusiveLock|failImmediately, 0, 1, 0, uintptr(unsafe.Pointer(&overlapped)))
 	switch {
 	case ok != 0:
 		return true, nil
@@ -32,10 +31,11 @@ func tryLock(f *os.File) (bool, error) {
 	return false, err
 }
 
-// isNoLock reports that the file system knows no locks.
-func isNoLock(err error) bool {
+// IsUnsupported reports whether a lock failed because the file system knows
+// none.
+func IsUnsupported(err error) bool {
 	return errors.Is(err, errorNotSupported) || errors.Is(err, errorInvalidFunction)
 }
 
-// isStale reports that a server has lost the file.
-func isStale(error) bool { return false }
+// IsStale reports whether a server of files has lost the file.
+func IsStale(error) bool { return false }

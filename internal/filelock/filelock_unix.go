@@ -1,17 +1,16 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package filestore
+package filelock
 
 import (
 	"errors"
-	"os"
 	"syscall"
 )
 
-// tryLock locks the file if nobody else has it locked.
-func tryLock(f *os.File) (bool, error) {
+// TryFD is [Try] for a descriptor.
+func TryFD(fd uintptr) (bool, error) {
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := syscall.Flock(int(fd), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue
@@ -22,10 +21,11 @@ func tryLock(f *os.File) (bool, error) {
 	}
 }
 
-// isNoLock reports that the file system knows no locks.
-func isNoLock(err error) bool {
+// IsUnsupported reports whether a lock failed because the file system knows
+// none.
+func IsUnsupported(err error) bool {
 	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS)
 }
 
-// isStale reports that a server has lost the file.
-func isStale(err error) bool { return errors.Is(err, syscall.ESTALE) }
+// IsStale reports whether a server of files has lost the file.
+func IsStale(err error) bool { return errors.Is(err, syscall.ESTALE) }
