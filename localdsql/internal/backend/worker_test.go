@@ -344,7 +344,6 @@ func TestTakeover(t *testing.T) {
 	child := exec.Command(exe)
 	child.Env = append(os.Environ(), childEnv+"="+server.URL(name))
 	child.Stderr = os.Stderr
-	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
