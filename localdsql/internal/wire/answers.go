@@ -18,8 +18,7 @@ func (s *session) readAnswers() error {
 		if err != nil {
 			return err
 		}
-		s.inRows = typ == 'D' || typ == 'd'
-		if s.inRows {
+		if typ == 'D' || typ == 'd' {
 			err = s.row(typ, size)
 		} else {
 			var frame []byte
@@ -58,7 +57,9 @@ func (s *session) row(typ byte, size int) error {
 	}
 	if !e.hidden && (e.dec == nil || !e.dec.NoRows) {
 		s.describe()
-		return s.answers.passAll(typ, size, s.out)
+		left, err := s.answers.passAll(typ, size, s.out)
+		s.inRow = left > 0
+		return err
 	}
 	frame, err := s.answers.take(size)
 	if err != nil || e.count == nil || len(frame) < 11 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"time"
 )
 
 // Sizes of the buffers of a connection, in bytes. A larger message gets a
@@ -11,7 +12,16 @@ import (
 const (
 	readBuffer  = 32 << 10
 	writeBuffer = 32 << 10
+	// collect is how much makes a write worthwhile: less waits for more.
+	collect = 16 << 10
 )
+
+// patience is how long rows wait for more of them. PostgreSQL itself lets them
+// wait, for as long as it takes, until it has 8 kB.
+const patience = time.Millisecond
+
+// maxFrame is more than the length of any message: PostgreSQL's end below 1 GB.
+const maxFrame = 1 << 30
 
 // errTooLong says that a message is longer than allowed, errBadLength that its
 // length cannot be.
@@ -28,8 +38,10 @@ type frameReader struct {
 	// before is called before a read that may block, after behind it.
 	before func() error
 	after  func()
-	// try, if there is one, reads what has arrived already, without waiting.
-	try func([]byte) int
+
+	// deadline, if there is one, makes reads end at a time.
+	deadline func(time.Time) error
+	holding  bool // until a deadline
 
 	buf  []byte
 	r, w int // what is in buf and not taken: from r to w
@@ -48,7 +60,7 @@ func (f *frameReader) peek() (typ byte, size int, err error) {
 		}
 	}
 	n := int64(binary.BigEndian.Uint32(f.buf[f.r+1:]))
-	if n < 4 || n >= 1<<30 {
+	if n < 4 || n >= maxFrame {
 		return 0, 0, errBadLength
 	}
 	if exceeds(n, f.limit) {
@@ -88,34 +100,80 @@ func (f *frameReader) pass(size *int, to *frameWriter) error {
 }
 
 // passAll copies the message that peek announced and those of the same type
-// behind it, as far as they are there in full.
-func (f *frameReader) passAll(typ byte, size int, to *frameWriter) error {
-	end := f.r + size
-	if end > f.w {
-		return f.pass(&size, to)
-	}
-	for f.w-end >= 5 && f.buf[end] == typ {
-		n := int64(binary.BigEndian.Uint32(f.buf[end+1:])) + 1
-		if n < 5 || n > int64(f.w-end) {
-			break
+// behind it, until one of another type has begun, which must come. It collects
+// before it copies, as few large writes cost less than many small ones. Of a
+// message that has not arrived in full it copies what is there; after an error,
+// left is how much of it is missing.
+func (f *frameReader) passAll(typ byte, size int, to *frameWriter) (left int, err error) {
+	defer f.letGo()
+	for left = size; ; {
+		here := f.buf[f.r:f.w]
+		end, over := rowsEnd(here, typ, left)
+		if !over && len(here) < collect && len(f.buf)-f.w >= maxRecord && f.hold() {
+			continue
 		}
-		end += int(n)
+		n := min(end, len(here))
+		to.write(here[:n])
+		f.r += n
+		if left = end - n; over {
+			return 0, nil
+		}
+		f.letGo()
+		if err := f.fill(f.w - f.r + 1); err != nil {
+			return left, err
+		}
 	}
-	to.write(f.buf[f.r:end])
-	f.r = end
-	return nil
+}
+
+// rowsEnd gives the end of the messages of one type in b, of which the first has
+// left bytes. over says that something else stands behind them in b; otherwise
+// the end may be behind that of b.
+func rowsEnd(b []byte, typ byte, left int) (end int, over bool) {
+	for end = left; end < len(b); {
+		if b[end] != typ {
+			return end, true
+		}
+		if end+5 > len(b) {
+			return end, false
+		}
+		n := binary.BigEndian.Uint32(b[end+1:])
+		if n < 4 || n >= maxFrame {
+			return end, true // peek says what is wrong
+		}
+		end += int(n) + 1
+	}
+	return end, false
+}
+
+// hold reads more before what is there is copied, and reports whether more came
+// within patience. An error shows again when it is waited for.
+func (f *frameReader) hold() bool {
+	if f.deadline == nil {
+		return false
+	}
+	if !f.holding {
+		f.holding = f.deadline(time.Now().Add(patience)) == nil
+		if !f.holding {
+			return false
+		}
+	}
+	n, _ := f.src.Read(f.buf[f.w:])
+	f.w += n
+	return n > 0
+}
+
+// letGo ends what hold has begun.
+func (f *frameReader) letGo() {
+	if f.holding {
+		f.holding = false
+		_ = f.deadline(time.Time{}) // it fails where reading fails too
+	}
 }
 
 // fill reads until n bytes are there.
 func (f *frameReader) fill(n int) error {
 	for f.w-f.r < n {
 		f.makeRoom(n)
-		if f.try != nil {
-			if k := f.try(f.buf[f.w:]); k > 0 {
-				f.w += k
-				continue
-			}
-		}
 		if err := f.before(); err != nil {
 			return err
 		}
@@ -139,7 +197,7 @@ func (f *frameReader) makeRoom(n int) {
 	switch {
 	case have == 0 && len(f.buf) > readBuffer && n <= readBuffer:
 		f.buf = make([]byte, readBuffer)
-	case f.r+n <= len(f.buf):
+	case have > 0 && f.r+n <= len(f.buf):
 		return
 	case f.w == len(f.buf) && f.r == 0:
 		grown := make([]byte, min(max(n, readBuffer), 2*len(f.buf)))
@@ -171,10 +229,12 @@ func (w *frameWriter) write(b []byte) {
 	}
 	if len(w.buf)+len(b) > writeBuffer {
 		_ = w.flush() // the error stays
-		if len(b) > writeBuffer && w.err == nil {
+	}
+	if len(w.buf) == 0 && len(b) >= collect {
+		if w.err == nil {
 			_, w.err = w.dst.Write(b)
-			return
 		}
+		return
 	}
 	w.buf = append(w.buf, b...)
 }

@@ -61,7 +61,7 @@ type session struct {
 	// The reader of answers has these for itself.
 	cur      entry // the oldest entry, if known
 	curOK    bool
-	inRows   bool   // the last message was a row
+	inRow    bool   // the client has the beginning of a row only
 	erred    bool   // the backend has reported an error for cur
 	heldRows []byte // the description of rows that may not come
 	held     []byte // the completion of a measured statement
@@ -78,16 +78,7 @@ func (p *Proxy) newSession(g *greeting) *session {
 	}
 	s.cond.L = &s.mu
 	s.seen.Store(p.schema.current())
-	s.answers.before = s.out.flush
-	if ready := readReady(up.conn); ready != nil {
-		// More of a large result is probably there: the client gets it at once.
-		s.answers.try = func(b []byte) int {
-			if !s.inRows || len(s.out.buf) == 0 {
-				return 0
-			}
-			return ready(b)
-		}
-	}
+	s.answers.before, s.answers.deadline = s.out.flush, up.conn.SetReadDeadline
 	s.in.before = s.beforeInput
 	s.in.after = s.turn.Lock
 	return s
@@ -145,7 +136,7 @@ func (s *session) over() {
 	close(s.done)
 	s.cond.Broadcast()
 	_ = s.client.SetWriteDeadline(time.Now().Add(farewell))
-	if last != nil {
+	if last != nil && !s.inRow {
 		s.out.message(response("FATAL", last, 0))
 	}
 	_ = s.out.flush()

@@ -55,7 +55,7 @@ func (p *Proxy) login(ctx context.Context, conn net.Conn) (*greeting, error) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	g := &greeting{conn: conn}
+	g := &greeting{conn: newSocket(conn)}
 	if err := p.greet(ctx, g); err != nil || g.params == nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func (p *Proxy) connect(ctx context.Context, b Backend, l Login) (*upstream, *po
 		return nil, loginRefusal(fmt.Errorf("the backend's cancel key has %d bytes, not 4", len(h.SecretKey)))
 	}
 	u := &upstream{
-		conn: h.Conn, config: cfg, hooks: b.Hooks, parameters: h.ParameterStatuses,
+		conn: newSocket(h.Conn), config: cfg, hooks: b.Hooks, parameters: h.ParameterStatuses,
 		key: cancelKey{h.PID, binary.BigEndian.Uint32(h.SecretKey)},
 	}
 	if u.hooks == nil {
