@@ -13,8 +13,12 @@ import (
 )
 
 // flushEvery is how often the output of a running step is saved, and so about
-// how much of it a kill can lose.
-const flushEvery = 2 * time.Second
+// how much of it a kill can lose. Every save writes all of it, so output of some
+// size is saved less often: at flushRate, in bytes a second, on average.
+const (
+	flushEvery = 2 * time.Second
+	flushRate  = 20 << 10
+)
 
 // An attempt runs one item step by step and keeps its revision. Stores that
 // are streamers run statements in a better way of their own.
@@ -24,8 +28,12 @@ type attempt struct {
 	output Output
 	report func(Revision)
 
-	mu  sync.Mutex
-	rev Revision
+	mu      sync.Mutex
+	rev     Revision
+	flushAt time.Time // when the output may be saved anew
+	// unknown says that a transaction with the revision may have committed.
+	// Nothing is written then: the next run sees what is stored.
+	unknown bool
 }
 
 // runItem runs one item and saves its checkpoint before and after each step.
@@ -40,10 +48,10 @@ func (r *Runner) runItem(ctx context.Context, lease Lease, item Item, e *Executi
 	}
 	var next slog.Handler
 	if r.Logger != nil {
-		next = r.Logger.Handler()
+		next = shown(r.Logger.Handler())
 	}
 	env := &Env{
-		Log: slog.New(a.output.Handler(next)), Database: r.Database, pauseAt: r.pauseAt(ctx),
+		Log: slog.New(a.output.Handler(next)), Database: r.Database, token: lease.Token(), pauseAt: r.pauseAt(ctx),
 		save: func(ctx context.Context, checkpoint json.RawMessage) error {
 			return a.save(ctx, func(rev *Revision) { rev.Checkpoint = checkpoint })
 		},
@@ -52,14 +60,20 @@ func (r *Runner) runItem(ctx context.Context, lease Lease, item Item, e *Executi
 			defer reporting.Unlock()
 			r.report(Event{Progress: &Progress{item.Migration.Version, done, total}})
 		},
+		atomically: a.atomically,
 	}
 	if err := a.start(ctx, r.Store); err != nil {
 		return err
 	}
-	stop := a.flush(ctx)
-	err := a.run(ctx, env, r.checkClock)
-	stop()
-	return a.finish(ctx, err)
+	return a.finish(ctx, a.watched(ctx, func(ctx context.Context) error { return a.run(ctx, env, r.checkClock) }))
+}
+
+// watched runs the steps while their output is captured and saved.
+func (a *attempt) watched(ctx context.Context, run func(context.Context) error) error {
+	defer a.flush(ctx)()
+	ctx, end := captureDefaults(ctx, &a.output)
+	defer end()
+	return run(ctx)
 }
 
 // start sets when the attempt began. One that goes on with its own record
@@ -85,6 +99,17 @@ func (a *attempt) start(ctx context.Context, store Store) error {
 func (a *attempt) run(ctx context.Context, env *Env, checkClock func(context.Context) error) error {
 	m := a.item.Migration
 	steps := m.Steps(a.item.Direction)
+	if db, ok := env.Database.(SessionDatabase); ok {
+		var finished []Statement
+		for _, step := range steps[:a.rev.Done] {
+			if s, ok := step.(Statement); ok {
+				finished = append(finished, s)
+			}
+		}
+		if err := db.BeginMigration(ctx, finished); err != nil {
+			return fmt.Errorf("begin %s: %w", m.ID(), err)
+		}
+	}
 	if !a.item.Resumes && a.item.Direction == Up && len(m.Checks) > 0 {
 		if env.Database == nil {
 			return fmt.Errorf("%s: no database to run the checks on", m.ID())
@@ -115,12 +140,50 @@ func (a *attempt) run(ctx context.Context, env *Env, checkClock func(context.Con
 			}
 		}
 		a.mu.Lock()
-		a.rev.Done = i + 1
-		a.rev.Hashes = append(a.rev.Hashes[:i:i], StepHash(steps[i]))
-		a.rev.Checkpoint = nil
+		a.rev.advance(i, steps[i])
 		a.mu.Unlock()
 	}
 	return nil
+}
+
+// advance moves the place behind step i.
+func (r *Revision) advance(i int, step Step) {
+	r.Done, r.Checkpoint = i+1, nil
+	r.Hashes = append(r.Hashes[:i:i], StepHash(step))
+}
+
+// atomically is [Env.Atomically] of the step at which the attempt is.
+func (a *attempt) atomically(env *Env, do func(*Env) error, commit func(Revision) error) error {
+	a.mu.Lock()
+	i := a.rev.Begun - 1
+	a.mu.Unlock()
+	var saved json.RawMessage
+	inner := &Env{
+		Log: env.Log, Database: env.Database, token: env.token, checkpoint: env.checkpoint, pauseAt: env.pauseAt,
+		progress: env.progress,
+		save:     func(_ context.Context, checkpoint json.RawMessage) error { saved = checkpoint; return nil },
+	}
+	err := do(inner)
+	pauses := errors.Is(err, ErrPaused) && saved != nil
+	if err != nil && !pauses {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rev := a.rev
+	if pauses {
+		rev.Checkpoint = saved
+	} else {
+		rev.advance(i, a.item.Migration.Steps(a.item.Direction)[i])
+	}
+	rev.Output, rev.OutputDropped = a.output.Text()
+	if cerr := commit(rev); cerr != nil {
+		a.unknown = errors.Is(cerr, ErrOutcomeUnknown)
+		return cerr
+	}
+	a.rev = rev
+	a.report(rev)
+	return err
 }
 
 // runStep turns a panic into an error: the lease and the revision outlive it.
@@ -178,13 +241,16 @@ func (a *attempt) stepError(i int, step Step, err error) error {
 // finish saves how the attempt ended.
 func (a *attempt) finish(ctx context.Context, err error) error {
 	var asked *UnsureError
-	if errors.Is(err, ErrLeaseLost) || errors.As(err, &asked) {
+	if errors.Is(err, ErrLeaseLost) || errors.As(err, &asked) || a.unknown {
 		return err
 	}
 	err = interrupted(ctx, err)
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	serr := a.save(clean, func(rev *Revision) { rev.End(stateOf(err), err, time.Now()) })
+	serr := a.save(clean, func(rev *Revision) {
+		a.flushAt = time.Time{} // now or never
+		rev.End(stateOf(err), err, time.Now())
+	})
 	if serr != nil {
 		return errors.Join(err, fmt.Errorf("save the revision of %s: %w", a.item.Migration.ID(), serr))
 	}
@@ -233,9 +299,16 @@ func (a *attempt) save(ctx context.Context, change func(*Revision)) error {
 	return nil
 }
 
+// write saves the revision, with the output as it is now if enough time has
+// gone by, and as it was saved last otherwise.
 func (a *attempt) write(ctx context.Context) error {
-	a.output.takeChanged()
-	a.rev.Output, a.rev.OutputDropped = a.output.Text()
+	if a.unknown {
+		return fmt.Errorf("leave the history as it is: %w", ErrOutcomeUnknown)
+	}
+	if now := time.Now(); !now.Before(a.flushAt) && a.output.takeChanged() {
+		a.rev.Output, a.rev.OutputDropped = a.output.Text()
+		a.flushAt = now.Add(max(flushEvery, time.Duration(len(a.rev.Output))*time.Second/flushRate))
+	}
 	return a.lease.Save(ctx, a.rev)
 }
 
@@ -244,7 +317,7 @@ func (a *attempt) flush(ctx context.Context) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		tick := time.NewTicker(flushEvery)
+		tick := time.NewTicker(flushEvery / 4)
 		defer tick.Stop()
 		for {
 			select {
@@ -254,12 +327,12 @@ func (a *attempt) flush(ctx context.Context) (stop func()) {
 				return
 			case <-tick.C:
 			}
-			if a.output.takeChanged() {
+			a.mu.Lock()
+			if !time.Now().Before(a.flushAt) && a.output.hasChanged() {
 				// A failure here shows at the next checkpoint.
-				a.mu.Lock()
 				_ = a.write(ctx)
-				a.mu.Unlock()
 			}
+			a.mu.Unlock()
 		}
 	})
 	return func() { close(done); wg.Wait() }

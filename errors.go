@@ -128,6 +128,18 @@ func (e *OutOfOrderError) Error() string {
 		strings.Join(e.Late, ", "), e.Current)
 }
 
+// A MovedError says that the history is no longer where it was when a run was
+// asked for: another run was there in between.
+type MovedError struct{ Expected, Head string }
+
+// Error names both places.
+func (e *MovedError) Error() string {
+	return fmt.Sprintf("nothing ran: the history has moved since the plan was made, from %s to %s", e.Expected, e.Head)
+}
+
+// Hint says what to do.
+func (e *MovedError) Hint() string { return "look at the plan again, then ask again" }
+
 // An IrreversibleError says that a migration cannot be rolled back.
 type IrreversibleError struct {
 	Migration string

@@ -99,7 +99,8 @@ type Check struct {
 	OneOf      bool // one true query is enough; otherwise all must be true
 }
 
-// A Step is one part of a migration: a [Statement] or a [Func].
+// A Step is one part of a migration: a [Statement], a [Func], or what another
+// package makes of it, such as the TxFunc of package postgres.
 type Step interface {
 	// Run does the step's work. An error stops the run; an error that wraps
 	// [ErrPaused] stops it until the next run goes on from the checkpoint.

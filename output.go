@@ -85,6 +85,13 @@ func (o *Output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// hasChanged reports whether takeChanged would say that something was added.
+func (o *Output) hasChanged() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.changed
+}
+
 // takeChanged reports whether something was added since it was last asked.
 func (o *Output) takeChanged() bool {
 	o.mu.Lock()

@@ -47,6 +47,14 @@ type Request struct {
 	// Baseline is the version that a database without history is taken to be at.
 	Baseline string `json:"baseline,omitempty"`
 	Unsure   Unsure `json:"unsure,omitempty"`
+	// By is who asks, where that is not who runs, and Reason why. The history
+	// keeps both in the [Holder].
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// ExpectedHead, if set, is the [Head] of the history for which the run was
+	// asked. At any other, nothing runs and the error is a [*MovedError], except
+	// that a run goes on behind what it did itself.
+	ExpectedHead string `json:"expectedHead,omitempty"`
 }
 
 // A Plan is what a request would do, in order.
@@ -89,9 +97,12 @@ type Skipped struct {
 }
 
 // NewPlan says what a request would do. It is pure: latest is what
-// [Store.Latest] returned. It refuses with a [*RequestError], [*ChangedError],
-// [*OutOfOrderError] or [*IrreversibleError] rather than guess.
+// [Store.Latest] returned. It refuses with a [*RequestError], [*MovedError],
+// [*ChangedError], [*OutOfOrderError] or [*IrreversibleError] rather than guess.
 func NewPlan(migrations []Migration, latest []Revision, req Request) (Plan, error) {
+	if err := checkHead(latest, req); err != nil {
+		return Plan{}, err
+	}
 	p := planner{req: req, latest: make(map[string]Revision, len(latest))}
 	if err := p.load(migrations, latest); err != nil {
 		return Plan{}, err
@@ -302,10 +313,22 @@ func (p *planner) checkDrift() error {
 	return nil
 }
 
-// find resolves what a person wrote: a version, an ID, or a name.
-func (p *planner) find(what string) (int, error) {
+func (p *planner) find(what string) (int, error) { return find(p.migrations, what) }
+
+// Find returns the migration that a person means by its version, its ID or its
+// name. The error is a [*RequestError]: there is none, or there are several of
+// that name, which it lists.
+func Find(migrations []Migration, what string) (Migration, error) {
+	i, err := find(migrations, what)
+	if err != nil {
+		return Migration{}, err
+	}
+	return migrations[i], nil
+}
+
+func find(migrations []Migration, what string) (int, error) {
 	var byName []int
-	for i, m := range p.migrations {
+	for i, m := range migrations {
 		if m.Version == what || m.ID() == what || strings.TrimSuffix(m.Source, ".sql") == what {
 			return i, nil
 		}
@@ -321,7 +344,7 @@ func (p *planner) find(what string) (int, error) {
 	}
 	ids := make([]string, len(byName))
 	for j, i := range byName {
-		ids[j] = p.migrations[i].ID()
+		ids[j] = migrations[i].ID()
 	}
 	return 0, requestErrorf("the name %q is ambiguous: %s; give the version", what, strings.Join(ids, ", "))
 }
@@ -347,6 +370,7 @@ func (p *planner) item(m Migration) (Item, error) {
 	if old.ExecutionID != "" && old.ExecutionID == p.req.ExecutionID {
 		// It goes on with the same record, which keeps its beginning.
 		it.Revision.StartedAt = old.StartedAt
+		it.Revision.Holder.By, it.Revision.Holder.Reason = old.Holder.By, old.Holder.Reason
 	}
 	if !old.isHalfDone() {
 		return it, nil

@@ -1,15 +1,18 @@
 package aurora_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/auroratest"
 )
 
 // mig returns a migration of "version_name" with two statements up and two
@@ -436,4 +439,79 @@ func TestErrorsNameTheCommand(t *testing.T) {
 			t.Errorf("%T: %q does not contain %q", tt.err, got, tt.want)
 		}
 	}
+}
+
+func TestFind(t *testing.T) {
+	all := migs("1_users", "2_orders", "3_users")
+	all[1].Source = "002-orders.sql"
+	for what, want := range map[string]string{
+		"1": "1_users", "2": "2_orders", "orders": "2_orders", "3_users": "3_users", "002-orders": "2_orders",
+		"users": `the name "users" is ambiguous: 1_users, 3_users; give the version`, "4": `no migration has the version or name "4"`, "": `no migration has the version or name ""`,
+	} {
+		m, err := aurora.Find(all, what)
+		var refused *aurora.RequestError
+		if err != nil && (!errors.As(err, &refused) || !strings.Contains(err.Error(), want)) || err == nil && m.ID() != want {
+			t.Errorf("%q: %s, %v; want %s", what, m.ID(), err, want)
+		}
+	}
+}
+
+// A request that was made for another place of the history runs nothing, unless
+// it is the run itself that has moved it.
+func TestExpectedHead(t *testing.T) {
+	store, db := new(auroratest.Memory), new(database)
+	latest := func() []aurora.Revision {
+		revisions, err := store.Latest(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return revisions
+	}
+	r := &aurora.Runner{Store: store, Database: db, Migrations: migs("1_a", "2_b", "3_c")}
+	empty := aurora.Head(latest())
+	if empty != "0" {
+		t.Errorf("the head of an empty history is %s", empty)
+	}
+	ask := aurora.Request{Steps: 1, ExpectedHead: empty, ExecutionID: aurora.NewExecutionID(), By: "alice", Reason: "a ticket"}
+	if _, err := r.Run(t.Context(), ask); err != nil {
+		t.Fatal(err)
+	}
+	first := aurora.Head(latest())
+	if rev := store.All()[0]; first == empty || rev.Holder.By != "alice" || rev.Holder.Reason != "a ticket" {
+		t.Errorf("head %s, %+v", first, rev.Holder)
+	}
+	// The same run may go on; another may not.
+	if _, err := r.Run(t.Context(), ask); err != nil {
+		t.Error(err)
+	}
+	ask.ExecutionID = aurora.NewExecutionID()
+	saves := store.Calls(auroratest.OpAcquire)
+	_, err := r.Run(t.Context(), ask)
+	var moved *aurora.MovedError
+	if !errors.As(err, &moved) || moved.Expected != empty || moved.Head == first || moved.Hint() == "" || store.Calls(auroratest.OpAcquire) != saves {
+		t.Errorf("%v (%+v)", err, moved)
+	}
+	// It is looked at again under the lease: somebody else was first meanwhile.
+	ask.ExpectedHead = aurora.Head(latest())
+	other := &aurora.Runner{Store: store, Database: db, Migrations: r.Migrations}
+	late := &aurora.Runner{Store: firstLooks{store, func() {
+		if _, err := other.Run(t.Context(), aurora.Request{}); err != nil {
+			t.Error(err)
+		}
+	}}, Database: db, Migrations: migs("1_a", "2_b", "3_c", "4_d")}
+	if _, err := late.Run(t.Context(), ask); !errors.As(err, &moved) {
+		t.Errorf("%v, want that the history moved", err)
+	}
+	db.wantRan(t, "up 1 1_a", "up 2 1_a", "up 1 2_b", "up 2 2_b", "up 1 3_c", "up 2 3_c")
+}
+
+// firstLooks is a store at which something happens before a lease is taken.
+type firstLooks struct {
+	*auroratest.Memory
+	before func()
+}
+
+func (f firstLooks) Acquire(ctx context.Context, h aurora.Holder, ttl time.Duration) (aurora.Lease, error) {
+	f.before()
+	return f.Memory.Acquire(ctx, h, ttl)
 }

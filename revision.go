@@ -131,6 +131,41 @@ func Newest(all []Revision) []Revision {
 	return out
 }
 
+// Head names where a history stands, of which latest are the newest revisions of
+// every migration: it changes with every run, and with every state that a run
+// comes to. It is "0" of an empty history, and otherwise not to be taken apart.
+func Head(latest []Revision) string {
+	newest, ok := newestOf(latest)
+	if !ok {
+		return "0"
+	}
+	return fmt.Sprintf("%d.%d.%s", newest.Token, newest.Seq, newest.State)
+}
+
+// newestOf returns the newest revision that was written under a lease.
+func newestOf(latest []Revision) (newest Revision, ok bool) {
+	for _, r := range latest {
+		if newest.Compare(r) < 0 {
+			newest = r
+		}
+	}
+	return newest, newest.Token > 0
+}
+
+// checkHead refuses a request for a history that has moved meanwhile. A run that
+// goes on has moved it itself.
+func checkHead(latest []Revision, req Request) error {
+	if req.ExpectedHead == "" {
+		return nil
+	}
+	head := Head(latest)
+	newest, _ := newestOf(latest)
+	if head == req.ExpectedHead || req.ExecutionID != "" && newest.ExecutionID == req.ExecutionID {
+		return nil
+	}
+	return &MovedError{Expected: req.ExpectedHead, Head: head}
+}
+
 // An Execution is one run, with the revisions it made.
 type Execution struct {
 	ID        string     `json:"id"`

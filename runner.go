@@ -78,6 +78,12 @@ func (r *Runner) Plan(ctx context.Context, req Request) (Plan, error) {
 // Run does what the request asks and returns what was done, also together with
 // an error. A run that has nothing to do takes no lease and writes nothing.
 func (r *Runner) Run(ctx context.Context, req Request) (Execution, error) {
+	asked := *r
+	asked.Holder.By, asked.Holder.Reason = cmp.Or(req.By, r.Holder.By), cmp.Or(req.Reason, r.Holder.Reason)
+	return asked.run(ctx, req)
+}
+
+func (r *Runner) run(ctx context.Context, req Request) (Execution, error) {
 	e := Execution{
 		ID: cmp.Or(req.ExecutionID, NewExecutionID()), Direction: cmp.Or(req.Direction, Up),
 		State: Completed, Holder: r.Holder, StartedAt: time.Now(),
@@ -200,7 +206,9 @@ func (r *Runner) runStretch(ctx context.Context, streamer Streamer, lease Lease,
 
 // begin fills in what every revision of a run has in common, and its place.
 func (r *Runner) begin(e *Execution, lease Lease, rev Revision, before int) Revision {
-	rev.ExecutionID, rev.Holder = e.ID, r.Holder
+	holder := r.Holder // what goes on was asked for when it began
+	holder.By, holder.Reason = cmp.Or(holder.By, rev.Holder.By), cmp.Or(holder.Reason, rev.Holder.Reason)
+	rev.ExecutionID, rev.Holder = e.ID, holder
 	rev.Token, rev.Seq = lease.Token(), before+1
 	rev.Operator = cmp.Or(rev.Operator, r.Operator)
 	return rev

@@ -105,6 +105,17 @@ type Database interface {
 	Check(ctx context.Context, c Check) error
 }
 
+// A SessionDatabase is a database whose statements share a session, with
+// settings that statements change.
+type SessionDatabase interface {
+	Database
+	// BeginMigration is called before the statements of a migration run. It
+	// brings the session to where every migration starts, whatever was set
+	// before, and then repeats what the finished statements of a migration that
+	// goes on had set.
+	BeginMigration(ctx context.Context, finished []Statement) error
+}
+
 // A Holder says who holds the lease, for the person who waits for it.
 type Holder struct {
 	Host    string `json:"host,omitempty"`
@@ -112,6 +123,10 @@ type Holder struct {
 	User    string `json:"user,omitempty"`
 	Runtime string `json:"runtime,omitempty"` // cli, lambda, fargate
 	Link    string `json:"link,omitempty"`    // the CI job's page, when known
+	// By is who asked for the run, where that is not who runs it, and Reason why:
+	// see [Request].
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // CurrentHolder describes this process. The runtime is the caller's word for
@@ -132,7 +147,7 @@ func CurrentHolder(runtime string) Holder {
 	return h
 }
 
-// String returns "user@host, pid 4711, cli, link", as far as known.
+// String returns "user@host, pid 4711, cli, link, for somebody", as far as known.
 func (h Holder) String() string {
 	var parts []string
 	switch {
@@ -150,6 +165,9 @@ func (h Holder) String() string {
 		if s != "" {
 			parts = append(parts, s)
 		}
+	}
+	if h.By != "" {
+		parts = append(parts, "for "+h.By)
 	}
 	if len(parts) == 0 {
 		return "somebody unknown"

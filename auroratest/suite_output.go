@@ -15,6 +15,7 @@ func TestOutput(t *testing.T, open Open) {
 		"FullSizeWithDropCount": testFullOutput,
 		"GrowsWhileRunning":     testGrowingOutput,
 		"OfSeveralAtOnce":       testManyOutputs,
+		"StaysWithCheckpoints":  testStayingOutput,
 	}.run(t, open)
 }
 
@@ -70,4 +71,27 @@ func testManyOutputs(t *testing.T, handle func(string) aurora.Store) {
 	for _, r := range revisions {
 		checkEverywhere(t, s, lease.Token(), r)
 	}
+}
+
+// testStayingOutput saves the same output again and again, as steps do with
+// their checkpoints, also in turns with another that says the same.
+func testStayingOutput(t *testing.T, handle func(string) aurora.Store) {
+	s := handle("shop")
+	lease := acquire(t, s, alice, long)
+	a, b := completed("e", "1", 1), completed("f", "2", 2)
+	a.State, b.State = aurora.Running, aurora.Running
+	a.Output, a.OutputDropped = fullOutput("a")
+	b.Output, b.OutputDropped = a.Output, a.OutputDropped
+	for i := range 3 {
+		a.Checkpoint, a.Done = fmt.Appendf(nil, `{"place":%d}`, i), i
+		save(t, lease, a)
+		save(t, lease, a)
+		save(t, lease, b)
+		checkEverywhere(t, handle("shop"), lease.Token(), a)
+		checkEverywhere(t, handle("shop"), lease.Token(), b)
+	}
+	a.Output, a.OutputDropped, a.Description = "what it says now\n", 0, ""
+	save(t, lease, a, b)
+	checkEverywhere(t, s, lease.Token(), a)
+	checkEverywhere(t, s, lease.Token(), b)
 }

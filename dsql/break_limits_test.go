@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/internal/pgtest"
 )
@@ -22,7 +24,7 @@ func TestTokenThatNeverComes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.limit = 20 * time.Millisecond
-	_, err = c.connect(t.Context())
+	_, err = c.connect(t.Context(), pgconn.ConnectConfig)
 	var login *LoginError
 	if !errors.As(err, &login) || !errors.Is(err, errTokenTime) || !strings.Contains(err.Error(), "no token: whoever makes it did not answer in time") {
 		t.Errorf("got %v", err)

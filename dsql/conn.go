@@ -221,7 +221,9 @@ func (t *target) configure(u *url.URL, query url.Values) error {
 		}
 	}
 	host := net.JoinHostPort(t.host, cmp.Or(u.Port(), query.Get("port"), "5432"))
-	dsn := url.URL{Scheme: "postgres", User: url.User(role), Host: host, Path: "/" + database, RawQuery: out.Encode()}
+	// pgx takes a "+" in the query for what it is, not for a space.
+	encoded := strings.ReplaceAll(out.Encode(), "+", "%20")
+	dsn := url.URL{Scheme: "postgres", User: url.User(role), Host: host, Path: "/" + database, RawQuery: encoded}
 	config, err := pgconn.ParseConfig(dsn.String())
 	if err != nil {
 		var parse *pgconn.ParseConfigError
@@ -277,10 +279,10 @@ func newConnector(raw string, token TokenFunc, profile string) (*connector, erro
 // connect opens a connection, with a token of its own. It waits while the
 // cluster wakes up or has too many connections, and tries a few times where
 // nobody answers. Other errors, and what is left of these, are a [*LoginError].
-func (c *connector) connect(ctx context.Context) (*pgconn.PgConn, error) {
+func (c *connector) connect(ctx context.Context, open pgstore.OpenFunc) (*pgconn.PgConn, error) {
 	begun := time.Now()
 	for try := 0; ; try++ {
-		conn, password, err := c.once(ctx)
+		conn, password, err := c.once(ctx, open)
 		if err == nil {
 			return conn, nil
 		}
@@ -302,7 +304,7 @@ func (c *connector) connect(ctx context.Context) (*pgconn.PgConn, error) {
 var errTokenTime = errors.New("whoever makes it did not answer in time")
 
 // once gives the password that it used, to be kept out of what is shown.
-func (c *connector) once(ctx context.Context) (conn *pgconn.PgConn, password string, err error) {
+func (c *connector) once(ctx context.Context, open pgstore.OpenFunc) (conn *pgconn.PgConn, password string, err error) {
 	config := c.config.Copy()
 	config.Password = c.password
 	if c.token != nil {
@@ -317,7 +319,7 @@ func (c *connector) once(ctx context.Context) (conn *pgconn.PgConn, password str
 		}
 		config.Password = token
 	}
-	conn, err = pgconn.ConnectConfig(ctx, config)
+	conn, err = open(ctx, config)
 	if err != nil || c.searchPath == "" {
 		return conn, config.Password, err
 	}

@@ -27,7 +27,7 @@ type LoginError struct {
 	password string
 }
 
-// Error says what failed, why, and what to do. It holds no password or token.
+// Error says what failed and why. It holds no password or token.
 func (e *LoginError) Error() string {
 	text := e.Err.Error()
 	var pgErr *pgconn.PgError
@@ -40,12 +40,11 @@ func (e *LoginError) Error() string {
 	if e.password != "" {
 		text = strings.ReplaceAll(text, e.password, "xxxxx")
 	}
-	text = fmt.Sprintf("log in to Aurora DSQL at %s as %s: %s", e.Host, e.Role, text)
-	if e.Advice != "" {
-		text += "; " + e.Advice
-	}
-	return text
+	return fmt.Sprintf("log in to Aurora DSQL at %s as %s: %s", e.Host, e.Role, text)
 }
+
+// Hint says what to do, where that is known.
+func (e *LoginError) Hint() string { return e.Advice }
 
 // Unwrap returns the reason.
 func (e *LoginError) Unwrap() error { return e.Err }

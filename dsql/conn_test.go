@@ -243,7 +243,7 @@ func startFake(t *testing.T, refuse ...*pgproto3.ErrorResponse) *fakeCluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.caFile = filepath.Join(t.TempDir(), "root.crt")
+	f.caFile = filepath.Join(t.TempDir(), "my root+.crt")
 	if err := os.WriteFile(f.caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,7 @@ func TestConnect(t *testing.T) {
 		return fmt.Sprintf("%s %s %s %d", host, region, role, made), nil
 	})
 	for range 2 {
-		conn, err := c.connect(context.Background())
+		conn, err := c.connect(context.Background(), pgconn.ConnectConfig)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -398,7 +398,7 @@ func TestConnectWithPassword(t *testing.T) {
 		{"postgres://admin:own@" + endpoint + "?", fresh, "fresh"}, // that of the url ends
 		{"dsql://localhost?", fresh, "fresh"},
 	} {
-		conn, err := f.connector(t, tt.raw, tt.token).connect(context.Background())
+		conn, err := f.connector(t, tt.raw, tt.token).connect(context.Background(), pgconn.ConnectConfig)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -430,7 +430,7 @@ func TestConnectRetries(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := startFake(t, tt.refuse...)
-			conn, err := f.connector(t, "dsql://"+endpoint+"?", token).connect(context.Background())
+			conn, err := f.connector(t, "dsql://"+endpoint+"?", token).connect(context.Background(), pgconn.ConnectConfig)
 			if (err != nil) != tt.fails {
 				t.Fatalf("error %v, want one: %v", err, tt.fails)
 			}
@@ -455,7 +455,7 @@ func TestConnectRetries(t *testing.T) {
 			}
 			return "token", nil
 		}
-		if _, err := c.connect(ctx); err == nil {
+		if _, err := c.connect(ctx, pgconn.ConnectConfig); err == nil {
 			t.Error("connected")
 		}
 		if logins != 3 {
@@ -466,7 +466,7 @@ func TestConnectRetries(t *testing.T) {
 		f := startFake(t, slices.Repeat([]*pgproto3.ErrorResponse{many}, 1000)...)
 		c := f.connector(t, "dsql://"+endpoint+"?", token)
 		c.limit = 0
-		_, err := c.connect(context.Background())
+		_, err := c.connect(context.Background(), pgconn.ConnectConfig)
 		var pgErr *pgconn.PgError
 		if !errors.As(err, &pgErr) || pgErr.Code != "53300" {
 			t.Errorf("got %v", err)
@@ -492,7 +492,7 @@ func TestConnectNobodyThere(t *testing.T) {
 	c.first = time.Millisecond
 	c.config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{addr}, nil }
 	var login *LoginError
-	if _, err := c.connect(context.Background()); !errors.As(err, &login) || tries != dialTries {
+	if _, err := c.connect(context.Background(), pgconn.ConnectConfig); !errors.As(err, &login) || tries != dialTries {
 		t.Errorf("got %v after %d tries, want %d", err, tries, dialTries)
 	}
 }
@@ -518,18 +518,19 @@ func TestLoginErrors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := startFake(t, tt.refuse)
-			_, err := f.connector(t, tt.raw, tt.token).connect(context.Background())
+			_, err := f.connector(t, tt.raw, tt.token).connect(context.Background(), pgconn.ConnectConfig)
 			var login *LoginError
 			if !errors.As(err, &login) {
 				t.Fatalf("got %v, want a LoginError", err)
 			}
+			said := err.Error() + "; " + login.Hint()
 			for _, text := range append(tt.want, endpoint) {
-				if !strings.Contains(err.Error(), text) {
-					t.Errorf("%q does not say %q", err, text)
+				if !strings.Contains(said, text) {
+					t.Errorf("%q does not say %q", said, text)
 				}
 			}
-			if strings.Contains(err.Error(), "the-token") {
-				t.Errorf("the error tells the token: %v", err)
+			if strings.Contains(said, "the-token") {
+				t.Errorf("the error tells the token: %s", said)
 			}
 		})
 	}
@@ -537,7 +538,9 @@ func TestLoginErrors(t *testing.T) {
 		f := startFake(t)
 		c := f.connector(t, "dsql://"+endpoint+"?", token)
 		c.config.TLSConfig.RootCAs = nil
-		if _, err := c.connect(context.Background()); err == nil || !strings.Contains(err.Error(), "Amazon Root CA 1") {
+		_, err := c.connect(context.Background(), pgconn.ConnectConfig)
+		var login *LoginError
+		if !errors.As(err, &login) || !strings.Contains(login.Hint(), "Amazon Root CA 1") {
 			t.Errorf("got %v", err)
 		}
 		if len(f.tokens) > 0 {
@@ -585,7 +588,7 @@ func TestSigner(t *testing.T) {
 			t.Fatal(err)
 		}
 		var login *LoginError
-		if _, err := c.connect(context.Background()); !errors.As(err, &login) || !strings.Contains(err.Error(), "nobody") {
+		if _, err := c.connect(context.Background(), pgconn.ConnectConfig); !errors.As(err, &login) || !strings.Contains(err.Error(), "nobody") {
 			t.Errorf("got %v, want that the profile is missing", err)
 		}
 	})

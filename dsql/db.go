@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/internal/pgstore"
+	"github.com/aurora-migrate/aurora/internal/sqllex"
 )
 
 var (
@@ -22,6 +25,8 @@ var (
 	_ aurora.Locker   = (*DB)(nil)
 	_ aurora.Database = (*DB)(nil)
 	_ aurora.Reviewer = (*DB)(nil)
+
+	_ aurora.SessionDatabase = (*DB)(nil)
 )
 
 // A Config says which cluster and whose history in it.
@@ -87,6 +92,8 @@ type DB struct {
 	profile Profile
 	backoff pgstore.Backoff
 	log     *slog.Logger
+	// used says that statements outside of a stream have changed settings.
+	used atomic.Bool
 }
 
 // Open connects to the cluster and logs in. The error never contains the token
@@ -211,6 +218,9 @@ func (db *DB) Exec(ctx context.Context, s aurora.Statement) error {
 	if err != nil {
 		return err
 	}
+	if u.settles {
+		db.used.Store(true)
+	}
 	if _, err := db.store.Main.Lend(ctx); err != nil {
 		return err
 	}
@@ -228,6 +238,37 @@ func (db *DB) Exec(ctx context.Context, s aurora.Statement) error {
 	}
 	return r.wait(ctx, func(job) bool { return true })
 }
+
+// BeginMigration brings the session to where every migration starts, and repeats
+// what the finished statements of one that goes on had set.
+func (db *DB) BeginMigration(ctx context.Context, finished []aurora.Statement) error {
+	db.freshen()
+	for _, s := range finished {
+		if !isSetting(s.SQL, sqllex.Classify(s.SQL)) {
+			continue
+		}
+		if err := db.Exec(ctx, s); err != nil {
+			return fmt.Errorf("set again what %s set: %w", s.Pos(), err)
+		}
+	}
+	return nil
+}
+
+// freshen gives up a connection whose settings statements by Exec have changed.
+func (db *DB) freshen() {
+	if db.used.Swap(false) {
+		db.store.Main.Drop()
+	}
+}
+
+// Connect opens a connection beside those of the run, for a step of Go code: the
+// same role, with a token of its own, and the same search_path. The step closes
+// it. Aurora DSQL ends it after 60 minutes. What is done over it is not bound to
+// the lease: see package backfill for work that is. Steps ask for it with
+// Connect of package postgres.
+//
+// The error wraps a [*LoginError].
+func (db *DB) Connect(ctx context.Context) (*pgx.Conn, error) { return db.store.Dial(ctx) }
 
 // Check returns an error unless the check holds.
 func (db *DB) Check(ctx context.Context, c aurora.Check) error {

@@ -29,7 +29,7 @@ func newLocal(t *testing.T, url string) local {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := c.connect(ctx)
+	conn, err := c.connect(ctx, pgconn.ConnectConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func CheckLogin(t *testing.T, own, caFile, address, region, faulty string) {
 		t.Fatal(err)
 	}
 	var login *LoginError
-	if _, err := c.connect(context.Background()); !errors.As(err, &login) || !strings.Contains(err.Error(), "AWS IAM GRANT") {
+	if _, err := c.connect(context.Background(), pgconn.ConnectConfig); !errors.As(err, &login) || !strings.Contains(login.Hint(), "AWS IAM GRANT") {
 		t.Errorf("a role that is not mapped: %v", err)
 	}
 	if got := user(newLocal(t, faulty)); !strings.HasPrefix(got, "admin ") {

@@ -88,3 +88,50 @@ func TestLostLeaseStops(t *testing.T) {
 		t.Errorf("%d tables, %v; the lease was lost after %d", n, err, atBreak)
 	}
 }
+
+// With the history elsewhere, settings stay with their migration too, one that
+// goes on has those of its first part, and a step's own connection has those of
+// the URL.
+func TestSettingsWithTheHistoryElsewhere(t *testing.T) {
+	t.Parallel()
+	url := localdsql.Start(t)
+	pgtest.Exec(t, url, "CREATE SCHEMA app")
+	store := new(auroratest.Memory)
+	migrations := []aurora.Migration{
+		pgtest.Migration("1", "a", "SET search_path = app", "CREATE TABLE a (id int)"),
+		pgtest.Migration("2", "b", "CREATE TABLE b (id int)"),
+		pgtest.Migration("3", "c", "SET search_path = app", "CREATE TABLE c (id int)", "SELECT broken", "CREATE TABLE d (id int)"),
+	}
+	if _, err := (&aurora.Runner{Store: store, Database: openLocal(t, url), Migrations: migrations}).Run(t.Context(), aurora.Request{}); err == nil {
+		t.Fatal("the broken statement should have failed")
+	}
+	migrations[2] = pgtest.Migration("3", "c", "SET search_path = app", "CREATE TABLE c (id int)", "SELECT 1", "CREATE TABLE d (id int)")
+	db := openLocal(t, url+"&search_path=app,public")
+	if _, err := (&aurora.Runner{Store: store, Database: openLocal(t, url), Migrations: migrations}).Run(t.Context(), aurora.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	want := "app.a, public.b, app.c, app.d"
+	if got := pgtest.One(t, url, "SELECT string_agg(schemaname || '.' || tablename, ', ' ORDER BY tablename) FROM pg_tables WHERE schemaname IN ('public', 'app')"); got != want {
+		t.Errorf("tables %s, want %s", got, want)
+	}
+	conn, err := db.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	var path string
+	if err := conn.QueryRow(t.Context(), "SELECT current_setting('search_path')").Scan(&path); err != nil || path != "app,public" {
+		t.Errorf("a step's connection has the path %q, %v", path, err)
+	}
+	var login *dsql.LoginError
+	if db, err := dsql.Open(t.Context(), dsql.Config{URL: url}); err != nil {
+		t.Error(err)
+	} else {
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := db.Connect(ended); err == nil || !errors.As(err, &login) {
+			t.Errorf("with a context that has ended: %v", err)
+		}
+		db.Close(t.Context())
+	}
+}

@@ -57,6 +57,7 @@ func (db *DB) Stream(ctx context.Context, l aurora.Lease, items []aurora.Item, r
 		return db.store.Refuse(ctx, own, items, err, report)
 	}
 	r := &stream{db: db, lease: own, report: report}
+	db.freshen()
 	if _, err := db.store.Main.Lend(ctx); err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/internal/pgstore"
 	"github.com/aurora-migrate/aurora/internal/sqllex"
@@ -146,9 +144,20 @@ func (a *loner) start(ctx context.Context) error {
 // replaySettings runs again what earlier statements set for the session: they
 // are done, but their session is gone.
 func (a *loner) replaySettings(ctx context.Context) error {
+	for _, i := range settingsAmong(a.unit.statements[:a.rev.Done], a.unit.infos) {
+		if err := pgstore.First(a.db.store.Main.Run(ctx, pgstore.Apart(a.unit.query(i)))); err != nil {
+			return a.unit.stepError(i, err)
+		}
+	}
+	return nil
+}
+
+// settingsAmong returns which statements set something for the session.
+func settingsAmong(statements []aurora.Statement, infos []sqllex.Info) []int {
+	var out []int
 	inTransaction := false
-	for i := range a.rev.Done {
-		s, info := a.unit.statements[i], a.unit.infos[i]
+	for i, s := range statements {
+		info := infos[i]
 		switch info.Kind {
 		case sqllex.Begin:
 			inTransaction = true
@@ -158,14 +167,11 @@ func (a *loner) replaySettings(ctx context.Context) error {
 		characteristics := info.Kind == sqllex.SetTransaction && sqllex.ContainsWord(s.SQL, "characteristics")
 		isSetting := info.Kind == sqllex.Set || info.Kind == sqllex.Reset || info.Kind == sqllex.Load || characteristics ||
 			info.Kind == sqllex.Select && sqllex.ContainsWord(s.SQL, "set_config")
-		if !isSetting || inTransaction && info.Kind == sqllex.Reset {
-			continue
-		}
-		if err := pgstore.First(a.db.store.Main.Run(ctx, pgstore.Apart(a.unit.query(i)))); err != nil {
-			return a.unit.stepError(i, err)
+		if isSetting && (!inTransaction || info.Kind != sqllex.Reset) {
+			out = append(out, i)
 		}
 	}
-	return nil
+	return out
 }
 
 // advance moves the place behind statement i.
@@ -291,33 +297,4 @@ func (a *loner) exchange(ctx context.Context, groups [][]pgstore.Query) ([]pgsto
 	longer, cancel := pgstore.Outlive(ctx, pgstore.Grace)
 	defer cancel()
 	return a.db.store.Main.Run(longer, groups)
-}
-
-// Exec runs one statement by itself, for runners whose history is elsewhere.
-func (db *DB) Exec(ctx context.Context, s aurora.Statement) error {
-	s.SQL = pgstore.ForPostgreSQL(s.SQL).Text
-	answers, err := db.store.Main.Run(ctx, pgstore.Apart(pgstore.StatementQuery(s)))
-	if err != nil {
-		return fmt.Errorf("%w: %w", aurora.ErrOutcomeUnknown, err)
-	}
-	var pgErr *pgconn.PgError
-	if err := answers[0].Err; errors.As(err, &pgErr) {
-		return err
-	}
-	return nil
-}
-
-// Check returns an error unless the check holds.
-func (db *DB) Check(ctx context.Context, c aurora.Check) error {
-	u := unit{item: aurora.Item{Migration: aurora.Migration{Checks: []aurora.Check{c}}}}
-	answers, err := db.store.Main.Run(ctx, pgstore.Apart(pgstore.CheckQueries(c)...))
-	if err != nil {
-		return err
-	}
-	for i, a := range answers {
-		if a.Err != nil {
-			return u.checkError(i, a.Err)
-		}
-	}
-	return nil
 }

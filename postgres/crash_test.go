@@ -25,7 +25,14 @@ const crashTTL = 600 * time.Millisecond
 
 func TestMain(m *testing.M) {
 	url := os.Getenv(childVariable)
-	if url == "" {
+	switch {
+	case os.Getenv(txVariable) != "":
+		if err := txChild(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	case url == "":
 		pgtest.Main(m)
 		return
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/aurora-migrate/aurora"
@@ -24,7 +25,9 @@ var (
 	_ aurora.History  = (*DB)(nil)
 	_ aurora.Locker   = (*DB)(nil)
 	_ aurora.Database = (*DB)(nil)
-	_ aurora.Reviewer = (*DB)(nil)
+
+	_ aurora.SessionDatabase = (*DB)(nil)
+	_ aurora.Reviewer        = (*DB)(nil)
 )
 
 // A Config says which database and whose history in it.
@@ -48,6 +51,8 @@ type Config struct {
 type DB struct {
 	store *pgstore.Store
 	names string // prefix of the prepared statements
+	// used says that statements outside of a stream may have changed settings.
+	used atomic.Bool
 }
 
 // Open connects to the database and logs in. The error never contains the

@@ -38,6 +38,9 @@ func (db *DB) Stream(ctx context.Context, l aurora.Lease, items []aurora.Item, r
 			}
 		}
 	}
+	if err := db.freshen(ctx); err != nil {
+		return err
+	}
 	for len(units) > 0 {
 		if err := context.Cause(ctx); err != nil {
 			return err

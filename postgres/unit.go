@@ -47,7 +47,7 @@ func (db *DB) newUnits(items []aurora.Item) ([]unit, error) {
 			u.sent = append(u.sent, sent)
 			u.infos[j] = sqllex.Classify(sent.Text)
 			u.resets = u.resets || changesSettings(s.SQL, u.infos[j])
-			u.temporary = u.temporary || strings.Contains(strings.ToLower(s.SQL), "temp")
+			u.temporary = u.temporary || hasTemporary(s.SQL)
 			if u.infos[j].Kind == sqllex.SetTransaction && u.lead == j {
 				u.lead++
 			}
@@ -78,6 +78,9 @@ func changesSettings(sql string, info sqllex.Info) bool {
 	// Whatever runs functions or triggers may call set_config in them.
 	return !info.IsDDL() || strings.Contains(strings.ToLower(sql), "set_config")
 }
+
+// hasTemporary reports whether a statement may leave a temporary table.
+func hasTemporary(sql string) bool { return strings.Contains(strings.ToLower(sql), "temp") }
 
 // chooseMode decides whether a unit is one transaction, and refuses what such
 // a transaction cannot hold.

@@ -24,6 +24,8 @@ type Lease struct {
 	// trusted is when it ends by this process's clock, if it is not renewed:
 	// counted from before it was asked for, and so too soon rather than too late.
 	trusted time.Time
+	// kept is the revision that was saved last, if it was one alone.
+	kept aurora.Revision
 }
 
 // IsOver reports that the lease has ended by this process's clock. It is for
@@ -155,6 +157,9 @@ func (s *Store) leaseTaken(ctx, asking context.Context, a asked, ttl time.Durati
 	}
 	l := &Lease{store: s, token: token, ttl: ttl, trusted: since.Add(ttl)}
 	s.Main.SetWhole()
+	s.mu.Lock()
+	s.lease = l
+	s.mu.Unlock()
 	if ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), l.Release(asking))
 	}
@@ -199,7 +204,9 @@ func (s *Store) Break(ctx context.Context, token int64) error {
 // Token returns the fencing token.
 func (l *Lease) Token() int64 { return l.token }
 
-// Save writes revisions in one transaction and one round trip.
+// Save writes revisions in one transaction and one round trip. Of one whose
+// output and description are those that were saved last, as with a checkpoint,
+// only the rest is sent and written.
 func (l *Lease) Save(ctx context.Context, revisions ...aurora.Revision) error {
 	if len(revisions) == 0 {
 		return nil
@@ -208,9 +215,24 @@ func (l *Lease) Save(ctx context.Context, revisions ...aurora.Revision) error {
 	for i, r := range revisions {
 		qs[i] = l.store.SaveQuery(l.token, r, false)
 	}
+	l.mu.Lock()
+	kept := l.kept
+	l.kept = aurora.Revision{}
+	l.mu.Unlock()
+	if r := revisions[0]; len(revisions) == 1 && kept.ExecutionID == r.ExecutionID && kept.Version == r.Version &&
+		kept.Output == r.Output && kept.Description == r.Description && len(r.Output)+len(r.Description) > 0 {
+		r.Output, r.Description = "", ""
+		qs[0] = l.store.SaveQuery(l.token, r, false)
+		qs[0].SQL = l.store.SQL.saveKeeping
+	}
 	err := First(l.store.History(ctx, Together(qs...)))
 	if IsLeaseLost(err) {
 		return aurora.ErrLeaseLost
+	}
+	if err == nil && len(revisions) == 1 {
+		l.mu.Lock()
+		l.kept = revisions[0]
+		l.mu.Unlock()
 	}
 	return err
 }

@@ -24,6 +24,7 @@ type SQL struct {
 	breakLease        string
 	Guard, After      string
 	save, SaveNow     string
+	saveKeeping       string
 	unlessCompleted   string
 	SaveForward       string
 	SaveOnce          string
@@ -93,13 +94,16 @@ func newSQL(schema string, d Dialect) SQL {
 	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder, acquired_at = clock_timestamp(),
 		expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'{new backend}
 	WHERE l.expires_at <= clock_timestamp() RETURNING token::text`),
-		// What the last holder's session still does, it must not do any longer. A
-		// pooler may have given it to somebody else, whose name is another.
+		// What the last holder's session still does, it must not do any longer, nor
+		// those of its steps of Go code, which have its mark. A pooler may have given
+		// it to somebody else, whose name is another.
 		// It is asked before a takeover, for what may hold locks, and after it, for
 		// a lease that ended in between.
 		evict: fill(`SELECT pg_terminate_backend(a.pid, 2000) FROM {l} l JOIN pg_catalog.pg_stat_activity a
 		ON l.expires_at <= clock_timestamp() AND a.pid = l.backend AND a.backend_start = l.backend_start AND a.application_name = l.backend_name
 		OR a.pid = l.last_backend AND a.backend_start = l.last_start AND a.application_name = l.last_name
+		OR l.expires_at <= clock_timestamp() AND l.backend IS NOT NULL AND l.backend_name LIKE 'aurora-________' AND a.application_name = l.backend_name || '-step'
+		OR l.last_backend IS NOT NULL AND l.last_name LIKE 'aurora-________' AND a.application_name = l.last_name || '-step'
 	WHERE l.project = $1 AND a.pid <> pg_backend_pid()`),
 		lease: fill(`SELECT token::text, holder, (extract(epoch from expires_at) * 1000000)::bigint::text
 	FROM {l} WHERE project = $1 AND expires_at > clock_timestamp()`),
@@ -114,6 +118,10 @@ func newSQL(schema string, d Dialect) SQL {
 		After: fill(`SELECT 1 / count(*) FROM {l} WHERE {held} AND EXISTS (SELECT FROM {r}
 	WHERE project = $1 AND execution = $3 AND version = $4 AND state = 'completed')`),
 		save: fill(saveSQL(`$19::timestamptz`, `$20::timestamptz`)) + ` RETURNING 1`,
+		// It keeps description and output; a value that stays is not written again.
+		saveKeeping: fill(strings.NewReplacer("description = EXCLUDED.description", "description = r.description",
+			"output = EXCLUDED.output, output_dropped = EXCLUDED.output_dropped", "output = r.output, output_dropped = r.output_dropped").
+			Replace(saveSQL(`$19::timestamptz`, `$20::timestamptz`))) + ` RETURNING 1`,
 		// In a transaction with a snapshot the row's end is as old as that, so only
 		// the token counts; the lock still stands against a takeover.
 		SaveBare:        fill(strings.Replace(saveSQL(`$19::timestamptz`, `$20::timestamptz`), `{held}`, `project = $1 AND token = $2::bigint`, 1)) + ` RETURNING 1`,

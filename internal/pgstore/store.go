@@ -26,14 +26,17 @@ const (
 // A Config says which database and whose history in it.
 type Config struct {
 	Conn *pgconn.Config
-	// Connect opens a connection as Conn says, where that takes more than
-	// [pgconn.ConnectConfig].
-	Connect func(context.Context) (*pgconn.PgConn, error)
+	// Connect opens a connection as Conn says through open, where that takes
+	// more than just this.
+	Connect func(ctx context.Context, open OpenFunc) (*pgconn.PgConn, error)
 	Schema  string
 	Project string
 	Logger  *slog.Logger
 	Dialect Dialect
 }
+
+// An OpenFunc opens a connection, as [pgconn.ConnectConfig] does.
+type OpenFunc func(context.Context, *pgconn.Config) (*pgconn.PgConn, error)
 
 // A Store is one project's history and lease in one database. Statements and
 // history share one connection; a second one renews the lease when a run takes
@@ -48,17 +51,20 @@ type Store struct {
 	Schema     string
 	Project    string
 
-	conn *pgconn.Config
+	conn    *pgconn.Config
+	connect func(context.Context, OpenFunc) (*pgconn.PgConn, error)
 
 	mu         sync.Mutex
+	lease      *Lease        // the newest that was taken
 	hasSchema  bool          // the schema need not be created
 	hasTables  bool          // nor the tables
 	output     aurora.Output // notices since the current migration began
 	hasNotices bool
 
 	// mark is the runner's application_name, by which a takeover knows that a
-	// server session is still this one's.
-	mark string
+	// server session is still this one's. stepMark is that of steps of Go code,
+	// empty where the URL names the application, and others may have that name.
+	mark, stepMark string
 }
 
 // Open connects to the database and logs in. The error never contains the
@@ -85,14 +91,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.mark = conn.RuntimeParams["application_name"]
 	if s.mark == "aurora" {
 		s.mark += "-" + strings.ToLower(rand.Text()[:8])
+		s.stepMark = s.mark + "-step"
 	}
 	conn.OnNotice = s.notice
-	connect := cfg.Connect
-	if connect == nil {
-		connect = func(ctx context.Context) (*pgconn.PgConn, error) { return pgconn.ConnectConfig(ctx, conn) }
+	s.connect = cfg.Connect
+	if s.connect == nil {
+		s.connect = func(ctx context.Context, open OpenFunc) (*pgconn.PgConn, error) { return open(ctx, conn) }
 	}
 	for _, session := range []*Session{&s.Main, &s.Side} {
-		session.connect, session.password, session.maxAge = connect, conn.Password, s.Dialect.MaxAge
+		session.connect = func(ctx context.Context) (*pgconn.PgConn, error) { return s.connect(ctx, pgconn.ConnectConfig) }
+		session.password, session.maxAge = conn.Password, s.Dialect.MaxAge
 	}
 	if err := s.Main.Connect(ctx); err != nil {
 		return nil, err
@@ -112,7 +120,12 @@ func (s *Store) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
 	severity := cmp.Or(n.SeverityUnlocalized, n.Severity)
 	s.output.Add(severity + ": " + n.Message)
 	s.hasNotices = true
-	if severity == "WARNING" {
+	s.warn(nil, n)
+}
+
+// warn passes a server's warning on.
+func (s *Store) warn(_ *pgconn.PgConn, n *pgconn.Notice) {
+	if severity := cmp.Or(n.SeverityUnlocalized, n.Severity); severity == "WARNING" {
 		attrs := []any{"code", n.Code}
 		if n.Hint != "" {
 			attrs = append(attrs, "hint", n.Hint)
@@ -191,11 +204,13 @@ func (s *Store) Snapshots() bool {
 // role's defaults are: no time limit that cuts a migration short, and word of
 // a dead client within seconds, half a minute if its machine is gone. What the
 // URL itself sets is left alone.
-func (s *Store) Settings() Query {
+func (s *Store) Settings() Query { return s.settings(s.mark) }
+
+func (s *Store) settings(name string) Query {
 	major := s.Main.Major()
 	calls := []string{
 		"set_config('standard_conforming_strings', 'on', false)", // as the lexer reads them
-		"set_config('application_name', '" + strings.ReplaceAll(s.mark, "'", "''") + "', false)",
+		"set_config('application_name', '" + strings.ReplaceAll(name, "'", "''") + "', false)",
 	}
 	all := [][2]string{
 		{"default_transaction_isolation", "read committed"},
