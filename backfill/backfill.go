@@ -137,15 +137,6 @@ func newLogger(env *aurora.Env) *slog.Logger {
 	return env.Log
 }
 
-// tokenOf returns the fencing token of the lease that the step runs under, or 0
-// when the environment does not tell.
-func tokenOf(env *aurora.Env) int64 {
-	if e, ok := any(env).(interface{ Token() int64 }); ok {
-		return e.Token()
-	}
-	return 0
-}
-
 // guarded turns a panic into an error: that of a worker's goroutine would end
 // the program, and with it the record of what was done.
 func guarded(f func() error) (err error) {

@@ -3,10 +3,11 @@
 // those of a DynamoDB table. Their method Run is such a step:
 //
 //	aurora.Func{Name: "fill full_name", Do: backfill.Rows{
-//		Connect: connect,
-//		Table:   "users",
-//		SQL:     `UPDATE users SET full_name = first_name || ' ' || last_name WHERE {range}`,
+//		Table: "users",
+//		SQL:   `UPDATE users SET full_name = first_name || ' ' || last_name WHERE {range}`,
 //	}.Run}
+//
+// Rows connects to the environment's database unless told otherwise.
 //
 // Several workers go through parts of the key, batch by batch, at a size that
 // follows the time a batch takes. They stop for the deadline between two

@@ -23,13 +23,12 @@ var (
 func ExampleRows() {
 	_ = aurora.Migration{Version: "20260920100000", Name: "grant_points", Up: []aurora.Step{
 		aurora.Func{Name: "ten points for everybody", Do: backfill.Rows{
-			Connect: connect,
-			Table:   "accounts",
-			SQL:     "UPDATE accounts SET points = points + 10 WHERE {range}",
+			Table: "accounts",
+			SQL:   "UPDATE accounts SET points = points + 10 WHERE {range}",
 			Options: backfill.Options{
 				PerSecond:  5000,
 				SkipFailed: 20,
-				Throttle:   backfill.Query(connect, "SELECT count(*) < 50 FROM pg_stat_activity WHERE state = 'active'"),
+				Throttle:   backfill.Query(nil, "SELECT count(*) < 50 FROM pg_stat_activity WHERE state = 'active'"),
 			},
 		}.Run},
 	}}
@@ -42,9 +41,8 @@ func ExampleRows_do() {
 		Name string
 	}
 	_ = backfill.Rows{
-		Connect: connect,
-		Table:   "users",
-		Where:   "display_name IS NULL",
+		Table: "users",
+		Where: "display_name IS NULL",
 		Do: func(ctx context.Context, tx pgx.Tx, b backfill.Batch) (int64, error) {
 			rows, err := tx.Query(ctx, "SELECT id::text, name FROM users WHERE "+b.Range, b.Args...)
 			if err != nil {

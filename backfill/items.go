@@ -136,6 +136,7 @@ func (it Items) Run(ctx context.Context, env *aurora.Env) error {
 		return err
 	}
 	if j.st.Complete {
+		j.report()
 		return nil
 	}
 	run := newItemsRun(it, j)

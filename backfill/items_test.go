@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -237,7 +236,7 @@ func TestItemsPauseAndQuery(t *testing.T) {
 	it := backfill.Items{Client: dynamotest.Client(dynamotest.Endpoint(t)), Table: table, Change: countOnce, Options: backfill.Options{PerSecond: 700}}
 	pauses := 0
 	for {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := pauseAfterASecond(t)
 		_, err := step(ctx, store, it.Run)
 		cancel()
 		if err == nil {

@@ -32,6 +32,7 @@ type job struct {
 	env     *aurora.Env
 	log     *slog.Logger
 	pace    *pacer
+	connect connectFunc // for the throttle, may be nil
 
 	halt     chan struct{} // closed when workers are to stop after their batch
 	haltOnce sync.Once
@@ -57,7 +58,7 @@ func newJob(env *aurora.Env, opts Options, subject, source, change string) (*job
 	j := &job{
 		opts: opts, subject: subject, env: env, halt: make(chan struct{}), began: time.Now(),
 		log:  newLogger(env).With("backfill", opts.Name),
-		pace: newPacer(opts.PerSecond, opts.Throttle != nil),
+		pace: newPacer(opts.PerSecond, opts.Throttle != nil), connect: connectOf(env),
 	}
 	j.told, j.asked = j.began, j.began
 	if _, err := env.Resume(&j.all); err != nil {
@@ -268,6 +269,7 @@ func (j *job) failed(ctx context.Context, at string, reason error) error {
 
 // throttle asks how fast to go, until ctx ends.
 func (j *job) throttle(ctx context.Context) error {
+	ctx = context.WithValue(ctx, connectKey{}, j.connect)
 	last := 1.0
 	for ctx.Err() == nil {
 		share, err := j.opts.Throttle(ctx)
@@ -360,7 +362,11 @@ func (j *job) end(err error) {
 	} else {
 		j.log.Info("stopped", append(attrs, "of", r.Total)...)
 	}
+	j.report()
+}
+
+func (j *job) report() {
 	if j.opts.Report != nil {
-		j.opts.Report(r)
+		j.opts.Report(j.result())
 	}
 }

@@ -34,6 +34,55 @@ func heapDuring(f func()) (before, most uint64) {
 	}
 }
 
+// liveDuring returns the most of the heap that could be reached while f ran, in
+// bytes, above what could be reached before.
+func liveDuring(f func()) uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapAlloc, m.HeapAlloc
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return most - before
+		case <-tick.C:
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+		}
+	}
+}
+
+// Of items, two pages for each worker are in memory, however many there are:
+// AURORA_TEST_BACKFILL_ITEMS makes them more.
+func TestItemsMemory(t *testing.T) {
+	const page, workers = 200, 2
+	n := size("AURORA_TEST_BACKFILL_ITEMS", 16_000)
+	var most [2]uint64
+	for i, n := range []int{n / 8, n} {
+		table := newTable(t, n)
+		it := backfill.Items{Client: bclient(t), Table: table, Change: countOnce, Options: backfill.Options{Workers: workers, Batch: page}}
+		most[i] = liveDuring(func() {
+			if _, err := step(t.Context(), new(auroratest.Memory), it.Run); err != nil {
+				t.Error(err)
+			}
+		})
+		wantCounters(t, table, n)
+		t.Logf("%d items: at most %.1f MiB live", n, float64(most[i])/(1<<20))
+	}
+	// An item takes about a kilobyte as a Go value; the pages are 800 of them.
+	if most[1] > most[0]+2<<20 || most[1] > 8<<20 {
+		t.Errorf("%d bytes with eight times the items of %d bytes", most[1], most[0])
+	}
+}
+
 // Memory is bounded by workers and batches, not by the rows:
 // AURORA_TEST_BACKFILL_ROWS makes them more.
 func TestRowsMemory(t *testing.T) {

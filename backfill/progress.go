@@ -42,7 +42,7 @@ func (r *rowsRun) takeOver(ctx context.Context, s *session) error {
 	if len(r.st.Parts) == 0 {
 		return nil
 	}
-	args := []any{r.st.Run, r.Name, tokenOf(r.env), r.owner + "/0"}
+	args := []any{r.st.Run, r.Name, r.env.Token(), r.owner + "/0"}
 	var values []string
 	for _, p := range r.st.Parts {
 		place, err := json.Marshal(p.At)

@@ -29,7 +29,7 @@ const maxRows = 3000
 // Rows that are inserted behind the last key while it runs are not visited.
 type Rows struct {
 	// Connect opens a connection. Each worker has one, opens another when it is
-	// lost, and closes it.
+	// lost, and closes it. Defaults to connections to the environment's database.
 	Connect func(context.Context) (*pgx.Conn, error)
 	// Table is the table to go through, as it is written in SQL.
 	Table string
@@ -80,8 +80,6 @@ type Batch struct {
 // check says what is wrong, and fills in what is missing.
 func (r *Rows) check() error {
 	switch {
-	case r.Connect == nil:
-		return errors.New("backfill: rows need a way to connect")
 	case r.Table == "":
 		return errors.New("backfill: rows need a table")
 	case (r.SQL == "") == (r.Do == nil):
@@ -109,6 +107,11 @@ func (r Rows) Run(ctx context.Context, env *aurora.Env) error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	if r.Connect == nil {
+		if r.Connect = connectOf(env); r.Connect == nil {
+			return fmt.Errorf("backfill of %s: the environment has no PostgreSQL or Aurora DSQL database to connect to: give it a url, or set Connect", r.Table)
+		}
+	}
 	source := r.Table
 	if r.Alias != "" {
 		source += " AS " + r.Alias
@@ -122,8 +125,10 @@ func (r Rows) Run(ctx context.Context, env *aurora.Env) error {
 		return err
 	}
 	if j.st.Complete {
+		j.report()
 		return nil
 	}
+	j.connect = r.Connect
 	run := &rowsRun{Rows: r, job: j, idle: make(chan *session, r.Workers+1), owner: aurora.NewExecutionID()}
 	defer run.closeIdle()
 	err = run.all(ctx)
@@ -135,10 +140,13 @@ func (r Rows) Run(ctx context.Context, env *aurora.Env) error {
 }
 
 // DryRun counts the rows that Run would visit, and tries the first batch in a
-// transaction that is rolled back.
+// transaction that is rolled back. It needs Connect.
 func (r Rows) DryRun(ctx context.Context) (Count, error) {
 	if err := r.check(); err != nil {
 		return Count{}, err
+	}
+	if r.Connect == nil {
+		return Count{}, fmt.Errorf("dry run of backfill of %s: set Connect: there is no environment with a database", r.Table)
 	}
 	r.Idempotent, r.Throttle = true, nil
 	j, err := newJob(&aurora.Env{}, r.Options, r.Table, "", "")

@@ -22,9 +22,17 @@ func connector(url string) func(context.Context) (*pgx.Conn, error) {
 	return func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, url) }
 }
 
+// pauseAfterASecond gives a step a second until it is to pause, and long enough to do so
+// on a machine that is busy.
+func pauseAfterASecond(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), pauseBefore+time.Second)
+}
+
+const pauseBefore = 20 * time.Second
+
 // step runs one step as a migration and returns how it ended.
 func step(ctx context.Context, store aurora.Store, do func(context.Context, *aurora.Env) error) (aurora.Execution, error) {
-	r := &aurora.Runner{Store: store, PauseBefore: time.Second, Migrations: []aurora.Migration{{
+	r := &aurora.Runner{Store: store, PauseBefore: pauseBefore, Migrations: []aurora.Migration{{
 		Version: "1", Name: "backfill", Up: []aurora.Step{aurora.Func{Name: "backfill", Do: do}},
 	}}}
 	return r.Run(ctx, aurora.Request{})
@@ -112,7 +120,8 @@ CREATE TABLE keyless (id int)`)
 		rows backfill.Rows
 		want string
 	}{
-		{backfill.Rows{}, "need a way to connect"},
+		{backfill.Rows{Table: "good", SQL: "UPDATE good SET n = 1 WHERE {range}"}, "give it a url, or set Connect"},
+		{backfill.Rows{Connect: connect, SQL: "UPDATE good SET n = 1 WHERE {range}"}, "need a table"},
 		{backfill.Rows{Connect: connect}, "need a table"},
 		{backfill.Rows{Connect: connect, Table: "good"}, "either SQL or Do"},
 		{backfill.Rows{Connect: connect, Table: "good", SQL: "UPDATE good SET n = 1"}, "{range} exactly once"},
@@ -244,7 +253,7 @@ func TestRowsPause(t *testing.T) {
 	}
 	pauses := 0
 	for {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := pauseAfterASecond(t)
 		e, err := step(ctx, store, rows.Run)
 		cancel()
 		if err == nil {

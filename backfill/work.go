@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,6 +70,8 @@ func (w *worker) part(ctx context.Context, p *part) error {
 			}
 			next = following
 			sleep(ctx, w.halt, w.pace.rest(took))
+		case ctx.Err() != nil: // which may have cancelled the statement
+			return context.Cause(ctx)
 		case kindOf(w.s.conn, err) == rowFault:
 			if isLimit(err) {
 				w.size.tooMuch(int(sent[done].rows))
@@ -208,7 +211,7 @@ func (w *worker) call(ctx context.Context, p *part, b border) (err error) {
 	}
 	defer func() {
 		if err != nil && !w.s.conn.IsClosed() {
-			if rerr := tx.Rollback(ctx); rerr != nil {
+			if rerr := tx.Rollback(ctx); rerr != nil && !errors.Is(rerr, pgx.ErrTxClosed) {
 				w.s.close()
 			}
 		}
@@ -231,7 +234,9 @@ func (w *worker) call(ctx context.Context, p *part, b border) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := tx.Commit(ctx); err != nil {
+	if err := tx.Commit(ctx); errors.Is(err, pgx.ErrTxCommitRollback) {
+		return &callbackError{fmt.Errorf("the callback returned no error although a statement failed: %w", err)}
+	} else if err != nil {
 		return err
 	}
 	w.advance(p, b.rows, changed, func() { p.At, p.mark = b.key, mark })
@@ -308,6 +313,8 @@ func (w *worker) divide(ctx context.Context, p *part, b border, reason error) er
 		_, _, err = w.attempt(ctx, p, half[:1], false)
 		switch {
 		case err == nil:
+		case ctx.Err() != nil:
+			err = context.Cause(ctx)
 		case kindOf(w.s.conn, err) == rowFault:
 			err = w.divide(ctx, p, half[0], err)
 		default:

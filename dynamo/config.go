@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -66,9 +65,17 @@ func (n Names) orDefaults() Names {
 	}
 }
 
-// tableName is what DynamoDB allows (docs.aws.amazon.com, "Naming rules"), or
-// an ARN.
-var tableName = regexp.MustCompile(`^([a-zA-Z0-9_.-]{3,255}|arn:[a-zA-Z0-9_.:/-]{1,1000})$`)
+// isTableName reports whether a text is what DynamoDB allows as a name
+// (docs.aws.amazon.com, "Naming rules"), or an ARN.
+func isTableName(s string) bool {
+	arn, limit, signs := strings.HasPrefix(s, "arn:"), 255, "_.-"
+	if arn {
+		limit, signs = 1004, "_.-:/"
+	}
+	return len(s) >= 3 && len(s) <= limit && s != "arn:" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(signs, r))
+	})
+}
 
 // keyLimit bounds a project's name, a version and an execution's identifier as
 // they are written in keys, in bytes; a sort key takes 1,024 in all.
@@ -86,7 +93,7 @@ func ParseURL(raw string) (Config, error) {
 	}
 	table, query, _ := strings.Cut(rest, "?")
 	cfg := Config{Table: strings.TrimSuffix(table, "/")}
-	if !tableName.MatchString(cfg.Table) {
+	if !isTableName(cfg.Table) {
 		return Config{}, fmt.Errorf("the url %q names no table: want dynamodb://TABLE, of 3 to 255 letters, digits and _.-", raw)
 	}
 	values, err := url.ParseQuery(query)
@@ -131,7 +138,7 @@ var (
 // shows at the first use. Credentials and region come from where the AWS SDK
 // looks for them, unless the config says otherwise.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if !tableName.MatchString(cfg.Table) {
+	if !isTableName(cfg.Table) {
 		return nil, fmt.Errorf("%q is no name for a DynamoDB table: want 3 to 255 letters, digits and _.-", cfg.Table)
 	}
 	s := &Store{
@@ -154,6 +161,28 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s.options = []func(*dynamodb.Options){func(o *dynamodb.Options) { o.Retryer = newRetryer() }}
 	return s, nil
+}
+
+// String names the table and the region in which it is looked for, and the
+// project where that is not the default: "DynamoDB table migrations in region
+// eu-west-1". It holds no secrets.
+func (s *Store) String() string {
+	text := "DynamoDB table " + s.table + " in " + s.place()
+	if s.project != DefaultProject {
+		text += ", project " + s.project
+	}
+	return text
+}
+
+// IsLocal reports whether the table is that of a stand-in on this machine, by
+// the address of the endpoint.
+func (s *Store) IsLocal() bool {
+	endpoint := s.client.Options().BaseEndpoint
+	if endpoint == nil {
+		return false
+	}
+	local, err := isLocal(*endpoint)
+	return err == nil && local
 }
 
 // requestTimeout bounds one attempt at a request.
@@ -202,7 +231,7 @@ func isLocal(endpoint string) (bool, error) {
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return false, fmt.Errorf("the endpoint %q is no http or https URL", endpoint)
+		return false, fmt.Errorf("the endpoint %q is no http or https URL; want something like http://localhost:8000", endpoint)
 	}
 	ip := net.ParseIP(u.Hostname())
 	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback(), nil

@@ -21,12 +21,18 @@ func hasCode(err error, codes ...string) bool {
 	return errors.As(err, &api) && slices.Contains(codes, api.ErrorCode())
 }
 
+// ErrNoTable says that the table does not exist where it was looked for. It
+// comes in a [*TableError].
+var ErrNoTable = errors.New("the DynamoDB table does not exist")
+
 // A TableError says that the table is not there, or is not one that a store
 // can use.
 type TableError struct {
 	Table  string
 	Reason string // what is wrong, and what to do
 	Err    error  // what AWS said, if it did
+
+	missing bool
 }
 
 // Error names the table and what to do.
@@ -34,6 +40,9 @@ func (e *TableError) Error() string { return fmt.Sprintf("DynamoDB table %s: %s"
 
 // Unwrap returns what AWS said.
 func (e *TableError) Unwrap() error { return e.Err }
+
+// Is makes the error of a missing table count as [ErrNoTable].
+func (e *TableError) Is(target error) bool { return target == ErrNoTable && e.missing }
 
 // rights are the actions that each request needs, also on the table's indexes.
 var rights = map[string]string{
@@ -56,7 +65,9 @@ func (s *Store) explain(ctx context.Context, op string, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &missing):
-		return bad("it does not exist in %s; create it, or correct the url", s.place())
+		return &TableError{
+			Table: s.table, Reason: fmt.Sprintf("it does not exist in %s; create it, or correct the url", s.place()), Err: err, missing: true,
+		}
 	case hasCode(err, "AccessDeniedException", "AccessDenied"):
 		action := rights[op]
 		if m := deniedAction.FindStringSubmatch(err.Error()); m != nil {

@@ -19,7 +19,7 @@ func (s *Store) Latest(ctx context.Context) ([]aurora.Revision, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the history: %w", err)
+			return nil, err // which names the table
 		}
 		return latest, nil
 	}

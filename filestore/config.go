@@ -88,6 +88,16 @@ var (
 	_ aurora.Locker  = (*Store)(nil)
 )
 
+// String names the file, with its absolute path, and the project where that is
+// not the default.
+func (s *Store) String() string {
+	text := "file " + s.path
+	if s.project != DefaultProject {
+		text += ", project " + s.project
+	}
+	return text
+}
+
 // Open prepares a store without touching the file.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Path == "" {
@@ -102,7 +112,7 @@ func Open(cfg Config) (*Store, error) {
 	case err == nil:
 		path = target
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("find the history's file: %w", err)
+		return nil, fmt.Errorf("find the history's file %s: %w", path, err)
 	}
 	s := &Store{path: path, project: cmp.Or(cfg.Project, DefaultProject), log: cfg.Logger, state: newState("")}
 	if s.log == nil {

@@ -298,7 +298,7 @@ func (s *Store) copyLive(f io.Writer, from *loader) error {
 		if err := put(record{Project: name, Lease: &p.lease}); err != nil {
 			return err
 		}
-		for _, e := range p.entries(nil) {
+		for _, e := range p.entries() {
 			raw, _, err := from.load(e)
 			if err != nil {
 				return err

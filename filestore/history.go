@@ -14,21 +14,18 @@ import (
 func (s *Store) Latest(ctx context.Context) ([]aurora.Revision, error) {
 	var latest []aurora.Revision
 	err := s.read(ctx, func(_ *loader, p *project) error {
-		all := make([]aurora.Revision, 0, len(p.revisions))
-		for _, e := range p.entries(nil) {
-			r := e.bare
+		latest = make([]aurora.Revision, 0, len(p.versions))
+		for _, attempts := range p.versions {
+			r := clone(attempts.newest.bare)
 			r.OutputDropped = 0
-			all = append(all, r)
+			latest = append(latest, r)
 		}
-		latest = aurora.Newest(all)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	for i := range latest {
-		latest[i] = clone(latest[i])
-	}
+	slices.SortFunc(latest, func(a, b aurora.Revision) int { return aurora.CompareVersions(a.Version, b.Version) })
 	return latest, nil
 }
 
@@ -38,12 +35,16 @@ func clone(r aurora.Revision) aurora.Revision {
 	return r
 }
 
-// find returns the revisions that want accepts, whole, oldest first.
-func (s *Store) find(ctx context.Context, want func(aurora.Revision) bool) ([]aurora.Revision, error) {
+// find returns the revisions that pick chooses, whole, oldest first.
+func (s *Store) find(ctx context.Context, pick func(*project) *group) ([]aurora.Revision, error) {
 	var found []aurora.Revision
 	err := s.read(ctx, func(f *loader, p *project) error {
 		found = nil
-		for _, e := range p.entries(want) {
+		g := pick(p)
+		if g == nil {
+			return nil
+		}
+		for _, e := range slices.SortedFunc(slices.Values(g.entries), inOrder) {
 			_, r, err := f.load(e)
 			if err != nil {
 				return err
@@ -57,14 +58,14 @@ func (s *Store) find(ctx context.Context, want func(aurora.Revision) bool) ([]au
 
 // Revisions returns all attempts at one migration, newest first.
 func (s *Store) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
-	found, err := s.find(ctx, func(r aurora.Revision) bool { return r.Version == version })
+	found, err := s.find(ctx, func(p *project) *group { return p.versions[version] })
 	slices.Reverse(found)
 	return found, err
 }
 
 // Execution returns one run with its revisions.
 func (s *Store) Execution(ctx context.Context, id string) (aurora.Execution, error) {
-	found, err := s.find(ctx, func(r aurora.Revision) bool { return r.ExecutionID == id })
+	found, err := s.find(ctx, func(p *project) *group { return p.executions[id] })
 	if err != nil {
 		return aurora.Execution{}, err
 	}
@@ -92,34 +93,32 @@ func (s *Store) Executions(ctx context.Context, cursor string, limit int) ([]aur
 		}
 		before.ExecutionID = parts[2]
 	}
-	groups := make(map[string][]aurora.Revision)
-	var order []aurora.Revision // the newest of each execution
+	var page []aurora.Execution
+	next := ""
 	err := s.read(ctx, func(_ *loader, p *project) error {
-		clear(groups)
-		order = nil
-		for _, e := range slices.Backward(p.entries(nil)) {
-			if groups[e.bare.ExecutionID] == nil {
-				order = append(order, e.bare)
+		page, next = nil, ""
+		var newest []*entry // of each execution
+		for _, g := range p.executions {
+			if cursor == "" || compare(g.newest.bare, before) < 0 {
+				newest = append(newest, g.newest)
 			}
-			groups[e.bare.ExecutionID] = append(groups[e.bare.ExecutionID], clone(e.bare))
+		}
+		slices.SortFunc(newest, func(a, b *entry) int { return inOrder(b, a) })
+		if len(newest) > limit {
+			newest = newest[:limit]
+			end := newest[limit-1].bare
+			next = fmt.Sprintf("%d.%d.%s", end.Token, end.Seq, end.ExecutionID)
+		}
+		for _, e := range newest {
+			var revisions []aurora.Revision
+			for _, e := range p.executions[e.bare.ExecutionID].entries {
+				revisions = append(revisions, clone(e.bare))
+			}
+			page = append(page, aurora.ExecutionOf(revisions))
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, "", err
-	}
-	var page []aurora.Execution
-	for i, r := range order {
-		if cursor != "" && compare(r, before) >= 0 {
-			continue
-		}
-		if len(page) == limit {
-			end := order[i-1]
-			return page, fmt.Sprintf("%d.%d.%s", end.Token, end.Seq, end.ExecutionID), nil
-		}
-		page = append(page, aurora.ExecutionOf(groups[r.ExecutionID]))
-	}
-	return page, "", nil
+	return page, next, err
 }
 
 // compare orders the newest revisions of executions as entries does.

@@ -83,7 +83,7 @@ func FuzzState(f *testing.F) {
 		var live int64
 		for _, p := range st.projects {
 			l := &loader{f: bytes.NewReader(file), size: int64(len(file))}
-			for _, e := range p.entries(nil) {
+			for _, e := range p.entries() {
 				raw, r, err := l.load(e)
 				if err != nil || r.Version != e.bare.Version || r.ExecutionID != e.bare.ExecutionID {
 					t.Fatalf("load: %+v, %v; want %+v", r, err, e.bare)

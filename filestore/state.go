@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,9 +20,32 @@ type state struct {
 	projects map[string]*project
 }
 
+// A project has its revisions by key, and again by version and by execution:
+// questions are about a few of very many.
 type project struct {
-	lease     leaseRecord
-	revisions map[revisionKey]entry
+	lease      leaseRecord
+	revisions  map[revisionKey]*entry
+	versions   map[string]*group
+	executions map[string]*group
+}
+
+// A group are the entries of a version or of an execution, in no order, and the
+// newest of them.
+type group struct {
+	entries []*entry
+	newest  *entry
+}
+
+func put(groups map[string]*group, key string, e *entry) {
+	g := groups[key]
+	if g == nil {
+		g = &group{newest: e}
+		groups[key] = g
+	}
+	g.entries = append(g.entries, e)
+	if inOrder(g.newest, e) < 0 {
+		g.newest = e
+	}
 }
 
 type revisionKey struct{ execution, version string }
@@ -42,9 +66,36 @@ func newState(header string) *state {
 func (st *state) project(name string) *project {
 	p := st.projects[name]
 	if p == nil {
-		p = &project{revisions: make(map[revisionKey]entry)}
+		p = &project{
+			revisions: make(map[revisionKey]*entry), versions: make(map[string]*group), executions: make(map[string]*group),
+		}
 	}
 	return p
+}
+
+// changed finds the newest again after an entry was replaced.
+func (g *group) changed(e, before *entry) {
+	switch {
+	case inOrder(g.newest, e) < 0:
+		g.newest = e
+	case g.newest == e && inOrder(e, before) < 0:
+		g.newest = slices.MaxFunc(g.entries, inOrder)
+	}
+}
+
+// put keeps an entry, and returns the one in whose place it is, if any.
+func (p *project) put(e entry) (replaced entry, ok bool) {
+	k := revisionKey{e.bare.ExecutionID, e.bare.Version}
+	if old := p.revisions[k]; old != nil {
+		replaced, *old = *old, e
+		p.versions[k.version].changed(old, &replaced)
+		p.executions[k.execution].changed(old, &replaced)
+		return replaced, true
+	}
+	p.revisions[k] = &e
+	put(p.versions, k.version, &e)
+	put(p.executions, k.execution, &e)
+	return entry{}, false
 }
 
 // advance reads the records that follow, up to a size of the file.
@@ -77,12 +128,10 @@ func (st *state) apply(payload []byte, line int64) error {
 		p.lease = *r.Lease
 	}
 	for i, rev := range revisions {
-		k := revisionKey{rev.ExecutionID, rev.Version}
-		if old, ok := p.revisions[k]; ok {
+		rev.Description, rev.Output = "", ""
+		if old, ok := p.put(entry{rev, st.offset, i, len(r.Save[i])}); ok {
 			st.live -= int64(old.size)
 		}
-		rev.Description, rev.Output = "", ""
-		p.revisions[k] = entry{rev, st.offset, i, len(r.Save[i])}
 		st.live += int64(len(r.Save[i]))
 	}
 	st.offset += line
@@ -99,24 +148,23 @@ func (r record) revisions() ([]aurora.Revision, error) {
 	return out, nil
 }
 
-// entries returns those that want accepts, oldest first.
-func (p *project) entries(want func(aurora.Revision) bool) []entry {
-	var out []entry
+// entries returns all, oldest first.
+func (p *project) entries() []*entry {
+	out := make([]*entry, 0, len(p.revisions))
 	for _, e := range p.revisions {
-		if want == nil || want(e.bare) {
-			out = append(out, e)
-		}
+		out = append(out, e)
 	}
-	slices.SortFunc(out, func(a, b entry) int {
-		if c := a.bare.Compare(b.bare); c != 0 {
-			return c
-		}
-		if c := strings.Compare(a.bare.ExecutionID, b.bare.ExecutionID); c != 0 {
-			return c
-		}
-		return strings.Compare(a.bare.Version, b.bare.Version)
-	})
+	slices.SortFunc(out, inOrder)
 	return out
+}
+
+// inOrder orders entries by the lease they were written under, and as no
+// two are the same.
+func inOrder(a, b *entry) int {
+	return cmp.Or(
+		cmp.Compare(a.bare.Token, b.bare.Token), cmp.Compare(a.bare.Seq, b.bare.Seq),
+		strings.Compare(a.bare.ExecutionID, b.bare.ExecutionID), strings.Compare(a.bare.Version, b.bare.Version),
+	)
 }
 
 // A loader reads whole revisions from the file. Those of one record it decodes
@@ -128,7 +176,7 @@ type loader struct {
 	current []json.RawMessage
 }
 
-func (l *loader) load(e entry) (raw json.RawMessage, rev aurora.Revision, err error) {
+func (l *loader) load(e *entry) (raw json.RawMessage, rev aurora.Revision, err error) {
 	if l.current == nil || l.offset != e.offset {
 		payload, _, err := readFrame(l.f, e.offset, l.size)
 		if errors.Is(err, io.EOF) || errors.Is(err, errTorn) {

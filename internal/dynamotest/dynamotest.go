@@ -57,6 +57,16 @@ func Endpoint(t testing.TB) string {
 	return endpoint
 }
 
+// Start runs the stand-in for a program that is not a test. It ends with stop,
+// or with this process.
+func Start() (url string, stop func(), err error) {
+	once.Do(func() { endpoint, startErr = start() })
+	if startErr != nil {
+		return "", nil, startErr
+	}
+	return endpoint, func() { _ = process.Kill() }, nil
+}
+
 // start runs the stand-in, in memory.
 func start() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
