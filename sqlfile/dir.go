@@ -49,6 +49,40 @@ func LoadDir(dir string, opts Options) ([]aurora.Migration, error) {
 	return Load(os.DirFS(path), opts)
 }
 
+// LoadFS is LoadDir for a directory in a file system, such as that of a program
+// that has its migrations inside. Paths begin at the file system's root; one
+// that is absolute or leads out of it is an error.
+func LoadFS(fsys fs.FS, dir string, opts Options) ([]aurora.Migration, error) {
+	name, err := resolve(dir, func(name string) bool {
+		_, err := fs.Stat(fsys, filepath.ToSlash(name))
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.ToSlash(name)
+	if !fs.ValidPath(path) {
+		return nil, fmt.Errorf("the migrations directory %s cannot be inside a program; only one below the directory where the program was built can", name)
+	}
+	info, err := fs.Stat(fsys, path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("the migrations directory %s is not inside this program: %w", name, fs.ErrNotExist)
+	case err != nil:
+		return nil, fmt.Errorf("open the migrations directory: %w", err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is a file, not a directory of migrations", name)
+	}
+	sub, err := fs.Sub(fsys, path)
+	if err != nil {
+		return nil, fmt.Errorf("open the migrations directory: %w", err)
+	}
+	if opts.Name == "" {
+		opts.Name = name
+	}
+	return Load(sub, opts)
+}
+
 // Read reads a directory whole. An atlas.sum that does not fit is reported
 // before anything else, as a [*SumError]; no migrations as an [*EmptyError]
 // unless allowed; an order that depends on who sorts as an [*OrderError]; all
@@ -112,7 +146,7 @@ func (r *reader) dirName() string {
 // exists: a plain path, or a file: URL as Atlas writes it (file://migrations is
 // relative). Spaces need no escape, percent escapes are understood in URLs.
 func Path(dir string) (string, error) {
-	path, err := resolve(dir)
+	path, err := resolve(dir, onDisk)
 	if err != nil {
 		return "", err
 	}
@@ -132,8 +166,13 @@ func Path(dir string) (string, error) {
 	return path, nil
 }
 
+func onDisk(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // resolve is Path for a directory that need not exist.
-func resolve(dir string) (string, error) {
+func resolve(dir string, exists func(path string) bool) (string, error) {
 	if dir == "" {
 		return "", errors.New("no migrations directory given")
 	}
@@ -158,7 +197,7 @@ func resolve(dir string) (string, error) {
 	}
 	if plain, err := url.PathUnescape(path); err == nil && plain != path {
 		// A name may hold a percent sign that is no escape.
-		if _, err := os.Stat(path); err != nil {
+		if !exists(path) {
 			path = plain
 		}
 	}

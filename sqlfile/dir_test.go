@@ -3,6 +3,7 @@ package sqlfile_test
 import (
 	"embed"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -308,5 +309,43 @@ func TestLargeFiles(t *testing.T) {
 				t.Errorf("%d bytes allocate %.0f", 8*size, large)
 			}
 		})
+	}
+}
+
+func TestLoadFS(t *testing.T) {
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	fsys := fstest.MapFS{
+		"migrations/1_a.sql": file("SELECT 1;\n"), "more files/1_b.sql": file("SELECT 1;\n"), "100%/1_c.sql": file("SELECT 1;\n"), "file": file(""),
+		"empty": {Mode: fs.ModeDir | 0o555},
+	}
+	for _, tt := range []struct{ dir, want string }{
+		{"migrations", "1_a in migrations/1_a.sql"},
+		{"file://migrations", "1_a in migrations/1_a.sql"},
+		{"./migrations/", "1_a in migrations/1_a.sql"},
+		{"file://more files", "1_b in more files/1_b.sql"},
+		{"file://more%20files", "1_b in more files/1_b.sql"},
+		{"file://100%", "1_c in 100%/1_c.sql"},
+		{"none", "none is not inside this program"},
+		{"file", "file is a file, not a directory"},
+		{"empty", "empty"},
+		{"../migrations", "cannot be inside a program"},
+		{"/migrations", "cannot be inside a program"},
+		{"s3://migrations", "cannot be a s3:// URL"},
+		{"", "no migrations directory given"},
+	} {
+		list, err := sqlfile.LoadFS(fsys, tt.dir, sqlfile.Options{})
+		got := fmt.Sprint(err)
+		if err == nil && len(list) == 1 {
+			got = list[0].ID() + " in " + list[0].Source
+		}
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("%s: got %s, want %s", tt.dir, got, tt.want)
+		}
+	}
+	if list, err := sqlfile.LoadFS(fsys, "empty", sqlfile.Options{AllowEmpty: true}); err != nil || len(list) > 0 {
+		t.Errorf("an empty directory: %v, %v", list, err)
+	}
+	if _, err := sqlfile.LoadFS(fsys, "none", sqlfile.Options{AllowEmpty: true}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory that is not there: %v", err)
 	}
 }

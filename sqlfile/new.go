@@ -35,7 +35,7 @@ func New(dir, name string, opts NewOptions) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err = resolve(dir)
+	dir, err = resolve(dir, onDisk)
 	if err != nil {
 		return nil, err
 	}

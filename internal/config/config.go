@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"time"
@@ -33,6 +34,10 @@ type Options struct {
 	// Path is the project file: a plain path or a file: URL. Empty means
 	// aurora.hcl, then atlas.hcl, in the working directory.
 	Path string
+	// Files are what a bundle has inside, in place of the disk: Path and all
+	// relative paths in the file are read there, as if it was the working
+	// directory. Nil means the disk.
+	Files fs.FS
 	// Env names the environment. When empty no environment is evaluated, and
 	// Project.Envs is empty.
 	Env string
@@ -42,6 +47,9 @@ type Options struct {
 	// Offline leaves url and history.url unevaluated and unset, for commands
 	// that only look at the migration directory and should need no credentials.
 	Offline bool
+	// NoURL and NoHistory leave url or history.url alone unevaluated, for
+	// commands that were told another.
+	NoURL, NoHistory bool
 	// Logger receives debug messages about evaluated data sources. Nil
 	// discards them.
 	Logger *slog.Logger
@@ -120,6 +128,8 @@ type Env struct {
 	// History is the history block: where to keep history, when not in the
 	// target database.
 	History History
+	// AWS is the aws block: what the AWS SDK is told for a run.
+	AWS AWS
 	// Protected asks for a confirmation before something is undone.
 	Protected Setting[bool]
 	// Format holds the output templates, those of the env block over the
@@ -182,9 +192,19 @@ const (
 	TxAll  TxMode = "all"
 )
 
+// AWS is the aws block of an environment. What is unset the AWS SDK finds where
+// it always looks.
+type AWS struct {
+	Region, Profile Setting[string]
+	// Endpoint is an http or https URL that is asked instead of AWS, such as
+	// that of a stand-in.
+	Endpoint Setting[string]
+}
+
 // History is the history block of an environment.
 type History struct {
-	// URL is the store that keeps history.
+	// URL is the store that keeps history, never empty when it is set. A
+	// relative path in it starts at Project.ConfigDir.
 	URL Setting[string]
 }
 
@@ -207,7 +227,7 @@ type MigrateFormat struct {
 // wraps ErrNotFound and a missing environment ErrNoEnv. No error holds a
 // password or a token. The Project is nil when there is an error.
 func Load(ctx context.Context, opts Options) (*Project, error) {
-	doc, err := open(opts.Path)
+	doc, err := open(opts)
 	if err != nil {
 		return nil, err
 	}

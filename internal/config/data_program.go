@@ -5,13 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
-	"text/template"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -52,73 +47,6 @@ func externalSource(ctx context.Context, b *dataBlock) (cty.Value, error) {
 	out := stdout.String()
 	b.secret(out)
 	return cty.StringVal(out), nil
-}
-
-// templateDirSource is data "template_dir": every file below path is a Go
-// template, and the *.sql files directly in it are rendered into a directory
-// in memory, Project.MemDirs. Its value is an object with the url.
-func templateDirSource(_ context.Context, b *dataBlock) (cty.Value, error) {
-	root, raw := b.required("path"), b.raw("vars")
-	if !b.ok() {
-		return cty.NilVal, nil
-	}
-	vars, ok := goValue(raw).(map[string]any)
-	if !ok && !raw.IsNull() {
-		return cty.NilVal, fmt.Errorf("vars must be a map, not %s", raw.Type().FriendlyName())
-	}
-	tmpl, names, err := parseTemplates(root)
-	if err != nil {
-		return cty.NilVal, err
-	}
-	files := make(map[string][]byte, len(names))
-	for _, name := range names {
-		var out bytes.Buffer
-		if err := tmpl.ExecuteTemplate(&out, name, vars); err != nil {
-			return cty.NilVal, fmt.Errorf("rendering: %w", err)
-		}
-		files[name] = out.Bytes()
-	}
-	u := "mem://template_dir/" + b.block.Labels[1]
-	b.ev.memDirs[u] = files
-	return cty.ObjectVal(map[string]cty.Value{"url": cty.StringVal(u)}), nil
-}
-
-// parseTemplates parses the files of a directory tree as templates and returns
-// the names of those to render.
-func parseTemplates(root string) (*template.Template, []string, error) {
-	if info, err := os.Stat(root); err != nil || !info.IsDir() {
-		return nil, nil, fmt.Errorf("path %q is not a directory", root)
-	}
-	var paths, names []string
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
-		if filepath.Dir(path) == filepath.Clean(root) && filepath.Ext(path) == ".sql" {
-			names = append(names, e.Name())
-		}
-		paths = append(paths, path)
-		return nil
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the templates: %w", err)
-	}
-	// Templates are called by base name. Those to render come last, so that a
-	// file of the same name further down cannot take their place.
-	slices.SortStableFunc(paths, func(x, y string) int {
-		return strings.Count(y, string(filepath.Separator)) - strings.Count(x, string(filepath.Separator))
-	})
-	tmpl := template.New("template_dir").Option("missingkey=error")
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading the templates: %w", err)
-		}
-		if _, err := tmpl.New(filepath.Base(path)).Parse(string(text)); err != nil {
-			return nil, nil, fmt.Errorf("parsing the templates: %w", err)
-		}
-	}
-	return tmpl, names, nil
 }
 
 // goValue turns a value into what templates work with: string, int64,

@@ -50,7 +50,7 @@ func TestExamplesInDocs(t *testing.T) {
 				t.Errorf("docs/config.md:%d: env %s: %s", line, name, w)
 			}
 			for _, e := range p.Envs {
-				if !e.URL.Set {
+				if !e.URL.Set && !e.History.URL.Set {
 					t.Errorf("docs/config.md:%d: env %s has no url", line, name)
 				}
 			}

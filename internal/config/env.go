@@ -72,15 +72,18 @@ func (d *decoder) env(block *hclsyntax.Block, instance string, global Format) []
 	}
 	e := &Env{Name: name, Instance: instance, Pos: posOf(block.DefRange())}
 	e.lazy = lazyEnv{ev: d.ev, body: body, scope: d.scope}
-	if !d.ev.opts.Offline {
+	if !d.ev.opts.Offline && !d.ev.opts.NoURL {
 		e.URL = d.str(body, "url")
 		e.DSQLToken = d.checkURL(e)
 	}
 	e.Schemas, e.Exclude, e.Include = d.strs(body, "schemas"), d.strs(body, "exclude"), d.strs(body, "include")
 	e.Protected = attr(d, body, "protected", toBool)
 	e.Migration = d.migration(d.block(body, "migration"))
-	if h := d.block(body, "history"); !d.ev.opts.Offline {
-		e.History.URL = d.str(h, "url")
+	if h := d.block(body, "history"); h != nil && !d.ev.opts.Offline && !d.ev.opts.NoHistory {
+		e.History = d.history(h)
+	}
+	if b := d.block(body, "aws"); b != nil && !d.ev.opts.Offline {
+		e.AWS = d.aws(b)
 	}
 	e.Format = d.format(body)
 	e.Format.inherit(global)
@@ -108,6 +111,38 @@ func (d *decoder) migration(body *hclsyntax.Body) Migration {
 		d.fail(errAt(body.Attributes["dir"].SrcRange, "name the directory, such as "+DefaultDir, "migration.dir is empty"))
 	}
 	return m
+}
+
+// aws evaluates an aws block. An empty text would make the SDK look elsewhere,
+// and the run change what it finds there.
+func (d *decoder) aws(body *hclsyntax.Body) AWS {
+	a := AWS{Region: d.str(body, "region"), Profile: d.str(body, "profile"), Endpoint: d.str(body, "endpoint")}
+	for name, s := range map[string]Setting[string]{"region": a.Region, "profile": a.Profile, "endpoint": a.Endpoint} {
+		if s.Set && strings.TrimSpace(s.Value) == "" {
+			d.fail(errAt(body.Attributes[name].SrcRange, "perhaps an environment variable or a --var is missing", "aws.%s is empty", name))
+		}
+	}
+	if u, err := url.Parse(a.Endpoint.Value); a.Endpoint.Value != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		d.fail(errAt(body.Attributes["endpoint"].SrcRange, "write http://localhost:8000 or the like", "aws.endpoint must be an http or https URL"))
+	}
+	return a
+}
+
+// history evaluates a history block. One that comes to nothing must not put the
+// history into the database, where nobody would look for it.
+func (d *decoder) history(body *hclsyntax.Body) History {
+	advice := `say where it is kept, such as "dynamodb://TABLE" or "file://.aurora/history.db", or remove the block`
+	for name := range body.Attributes {
+		advice = "rename " + name + " to url" // nothing else belongs here
+	}
+	h := History{URL: d.str(body, "url")}
+	switch at := body.Attributes["url"]; {
+	case at == nil:
+		d.fail(errAt(body.SrcRange, advice, "the history block has no url"))
+	case h.URL.Set && strings.TrimSpace(h.URL.Value) == "":
+		d.fail(errAt(at.SrcRange, "perhaps an environment variable or a --var is missing", "history.url is empty"))
+	}
+	return h
 }
 
 // format evaluates a format block, or log, as Atlas once called it.

@@ -63,8 +63,8 @@ func cutScheme(s string) (scheme, rest string, ok bool) {
 }
 
 // open finds, reads and parses the project file.
-func open(ref string) (*document, error) {
-	names := FileNames
+func open(opts Options) (*document, error) {
+	ref, names := opts.Path, FileNames
 	if ref != "" {
 		name, _, err := FilePath(ref)
 		if err != nil {
@@ -73,7 +73,7 @@ func open(ref string) (*document, error) {
 		names = []string{name}
 	}
 	for _, name := range names {
-		src, err := readFile(name)
+		src, err := readFile(opts, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -98,8 +98,8 @@ func open(ref string) (*document, error) {
 }
 
 // readFile reads at most maxFile bytes and drops a byte order mark.
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
+func readFile(opts Options, name string) ([]byte, error) {
+	f, err := opts.openFile(name)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 
-	"ariga.io/atlas/schemahcl"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
@@ -17,11 +16,11 @@ import (
 // language's, and those whose behaviour differs from it. File paths are
 // relative to the directory of the project file.
 func (ev *evaluator) functions() map[string]function.Function {
-	dir := ev.doc.dir
+	files := ev.fileFuncs()
 	return map[string]function.Function{
-		"file":        ev.remember(schemahcl.MakeFileFunc(dir)),
-		"glob":        schemahcl.MakeGlobFunc(dir),
-		"fileset":     schemahcl.MakeFileSetFunc(dir),
+		"file":        ev.remember(files["file"]),
+		"glob":        files["glob"],
+		"fileset":     files["fileset"],
 		"getenv":      ev.getenv(),
 		"print":       printTo(ev.opts.Stderr),
 		"urlescape":   urlEscape(),

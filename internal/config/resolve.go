@@ -60,8 +60,8 @@ func (e *Env) src(ctx context.Context, inSchema bool) (Setting[[]string], error)
 const envScheme = "env://"
 
 // Resolve returns the value of a reference to an attribute of the environment:
-// env://url, env://dev, env://src, env://schema.src, env://migration.dir or
-// env:// and any other attribute that is a string. What is not such a
+// env://url, env://dev, env://src, env://schema.src, env://migration.dir,
+// env://history.url or env:// and any other attribute that is a string. What is not such a
 // reference is returned as it is. The value may hold a secret; errors do not.
 //
 // As in Atlas a reference may not lead to another one, and src must be one
@@ -97,6 +97,10 @@ func (e *Env) lookup(ctx context.Context, name string) (Setting[string], error) 
 		return e.Dev(ctx)
 	case "migration.dir":
 		return e.Migration.Dir, nil
+	case "history.url":
+		return lazily(ctx, e.lazy, e.lazy.body, func(d *decoder, b *hclsyntax.Body) Setting[string] {
+			return d.str(d.block(b, "history"), "url")
+		})
 	case "src", "schema.src":
 		list, err := e.src(ctx, name == "schema.src")
 		s := Setting[string]{Set: list.Set, Pos: list.Pos}

@@ -59,6 +59,7 @@ func fileSpec() *blockSpec {
 			},
 			"schema":  {attrs: []string{"src"}, others: true},
 			"history": leaf("url"),
+			"aws":     leaf("region", "profile", "endpoint"),
 			"format":  format, "log": format,
 			"lint": lint, "diff": diff, "test": test, "data": anything,
 		},

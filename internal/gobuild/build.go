@@ -374,12 +374,26 @@ func main() { os.Exit(cli.Main(migrations.Migrations)) }
 `
 
 func (b *builder) writeMain(ctx context.Context, work string) (mainPackage, error) {
+	importPath, err := b.importPath(ctx)
+	if err != nil {
+		return mainPackage{}, err
+	}
+	return b.overlayMain(work, fmt.Appendf(nil, mainSource, importPath))
+}
+
+// importPath asks for the path of the migrations' package.
+func (b *builder) importPath(ctx context.Context) (string, error) {
 	var stdout bytes.Buffer
 	cmd := b.command(ctx, "list", "-find", "-f", "{{.ImportPath}}", b.dir)
 	cmd.Stdout, cmd.Stderr = &stdout, b.cfg.Stderr
 	if err := cmd.Run(); err != nil {
-		return mainPackage{}, fmt.Errorf("find the package of %s: %w", b.cfg.Dir, goError(err))
+		return "", fmt.Errorf("find the package of %s: %w", b.cfg.Dir, goError(err))
 	}
+	return strings.TrimSpace(stdout.String()), nil
+}
+
+// overlayMain makes a main package of a source.
+func (b *builder) overlayMain(work string, src []byte) (mainPackage, error) {
 	// A package at the root of its module has nothing of the module beside it.
 	parent := filepath.Dir(b.dir)
 	if b.dir == b.root {
@@ -387,7 +401,7 @@ func (b *builder) writeMain(ctx context.Context, work string) (mainPackage, erro
 	}
 	m := mainPackage{dir: filepath.Join(parent, "_aurora"), overlay: filepath.Join(work, "overlay.json")}
 	source := filepath.Join(work, "main.go")
-	if err := os.WriteFile(source, fmt.Appendf(nil, mainSource, strings.TrimSpace(stdout.String())), 0o600); err != nil {
+	if err := os.WriteFile(source, src, 0o600); err != nil {
 		return m, fmt.Errorf("write the program: %w", err)
 	}
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(m.dir, "main.go"): source}})

@@ -227,16 +227,23 @@ func settings() []string {
 		switch name {
 		case "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GOTRACEBACK", "GODEBUG", "GORACE", "GOCOVERDIR", "GOOS", "GOARCH", "GOCACHE", "GOTMPDIR":
 			continue
-		case "CC", "CXX", "FC", "AR", "GCCGO", "PKG_CONFIG":
-		default:
-			if !strings.HasPrefix(name, "GO") && !strings.HasPrefix(name, "CGO_") {
-				continue
-			}
+		}
+		if !isSetting(name) {
+			continue
 		}
 		out = append(out, v)
 	}
 	slices.Sort(out)
 	return out
+}
+
+// isSetting reports whether Go's tools read a variable.
+func isSetting(name string) bool {
+	switch name {
+	case "CC", "CXX", "FC", "AR", "GCCGO", "PKG_CONFIG":
+		return true
+	}
+	return strings.HasPrefix(name, "GO") || strings.HasPrefix(name, "CGO_")
 }
 
 func putFile(h hash.Hash, path string) error {

@@ -75,8 +75,11 @@ func newSQL(schema string, d Dialect) SQL {
 		bootstrap:    bootstrapSQL(fill),
 		// The table's columns are named in full: the bare names are those of the
 		// output, which is text and sorts as such.
-		latest: fill(`SELECT DISTINCT ON (r.version) {columns} FROM {r} r WHERE project = $1
-	ORDER BY r.version, r.token DESC, r.seq DESC`),
+		// The subquery sorts two columns, where sorting whole rows goes to the disk.
+		latest: fill(`SELECT DISTINCT ON (r.version) {columns} FROM {r} r JOIN (
+		SELECT version, max(token) FROM {r} WHERE project = $1 GROUP BY version
+	) newest (v, t) ON r.version = newest.v AND r.token = newest.t
+	WHERE project = $1 ORDER BY r.version, r.token DESC, r.seq DESC`),
 		revisions: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND version = $2
 	ORDER BY r.token DESC, r.seq DESC`),
 		execution: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND execution = $2

@@ -33,7 +33,7 @@ var (
 func Main(m *testing.M) {
 	code := m.Run()
 	if server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		if err := server.Stop(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, "stop the test server:", err)

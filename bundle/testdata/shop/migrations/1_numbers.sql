@@ -1,0 +1,1 @@
+CREATE TABLE numbers (n int PRIMARY KEY, times int NOT NULL DEFAULT 1);
