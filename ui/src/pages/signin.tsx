@@ -1,0 +1,88 @@
+import { KeyRound } from "lucide-react";
+import { useState } from "react";
+import { api, problemOf } from "../lib/api.ts";
+import type { Problem } from "../lib/types.ts";
+import { Button, Failure } from "../parts/basics.tsx";
+
+/** SignIn is shown while the server does not know who asks. */
+export function SignIn({ problem, onDone }: { problem: Problem; onDone: () => void }) {
+  return (
+    <main className="mx-auto max-w-md px-5 pt-[14vh]">
+      <div className="mb-5 flex items-center gap-2.5">
+        <img src="./favicon.svg" alt="" width={28} height={28} />
+        <h1 className="font-semibold text-lg tracking-tight">aurora</h1>
+      </div>
+      <div className="panel px-5 py-5">
+        {problem.login === "token" ? (
+          <TokenForm onDone={onDone} />
+        ) : (
+          <Told problem={problem} onDone={onDone} />
+        )}
+      </div>
+    </main>
+  );
+}
+
+function Told({ problem, onDone }: { problem: Problem; onDone: () => void }) {
+  const link = problem.login === "link";
+  return (
+    <div className="space-y-3">
+      <p className="flex items-center gap-2 font-semibold">
+        <KeyRound size={16} aria-hidden className="text-ink-3" />{" "}
+        {link ? "Open the address with the token" : "You are signed out"}
+      </p>
+      <p className="text-ink-2">
+        {problem.hint
+          ? problem.hint
+          : link
+            ? "aurora dashboard printed an address when it started. It works once; start the command again for a new one."
+            : "Whoever lets you in here no longer does. Sign in there again, and reload this page."}
+      </p>
+      <Button onClick={onDone}>Try again</Button>
+    </div>
+  );
+}
+
+function TokenForm({ onDone }: { onDone: () => void }) {
+  const [token, setToken] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const submit = async () => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      await api.signIn(token.trim());
+      onDone();
+    } catch (failure) {
+      const problem = problemOf(failure);
+      setError(problem.status === 401 ? new Error("This token is not the right one.") : failure);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <form
+      className="space-y-3"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void submit();
+      }}
+    >
+      <label htmlFor="token" className="block font-semibold">
+        Token
+      </label>
+      <input
+        id="token"
+        type="password"
+        autoComplete="current-password"
+        className="field block w-full font-mono"
+        value={token}
+        onChange={(event) => setToken(event.target.value)}
+      />
+      {error !== undefined && <Failure error={error} />}
+      <Button type="submit" look="solid" busy={busy} disabled={token.trim() === ""}>
+        Sign in
+      </Button>
+    </form>
+  );
+}

@@ -1,0 +1,29 @@
+import { Component, type ReactNode } from "react";
+import { Failure } from "./basics.tsx";
+
+type Props = { /** What is shown; another one begins anew. */ place: string; children: ReactNode };
+type State = { error?: unknown; place: string };
+
+/** Boundary keeps a mistake of one page from taking the whole window. */
+export class Boundary extends Component<Props, State> {
+  override state: State = { place: this.props.place };
+
+  static getDerivedStateFromError(error: unknown): Partial<State> {
+    return { error };
+  }
+
+  static getDerivedStateFromProps(props: Props, state: State): State {
+    return props.place === state.place ? state : { place: props.place };
+  }
+
+  override render() {
+    const { error } = this.state;
+    if (error === undefined) return this.props.children;
+    return (
+      <>
+        <h1 className="sr-only">This page broke</h1>
+        <Failure error={error} retry={() => this.setState({ error: undefined })} />
+      </>
+    );
+  }
+}

@@ -1,0 +1,185 @@
+import { cleanup, fireEvent, render, screen } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { afterEach, describe, expect, it, test } from "vitest";
+import type { Attempt, ExecutionDetail, Run, Statement, Summary } from "../lib/types.ts";
+import { cardsOf } from "../pages/dashboard.tsx";
+import { advice } from "./attempt.tsx";
+import { Badge, MigrationName, Time } from "./basics.tsx";
+import { difference, pairsOf } from "./compare.tsx";
+import { Output } from "./output.tsx";
+import { settled } from "./runview.tsx";
+import { firstShown, Statements } from "./statements.tsx";
+import { spanOf } from "./timeline.tsx";
+
+afterEach(cleanup);
+
+it("tells every status by a word, also one it does not know", () => {
+  render(
+    <>
+      <Badge state="out_of_order" />
+      <Badge state="quarantined" />
+    </>,
+  );
+  expect(screen.getByText("Out of order")).toBeTruthy();
+  expect(screen.getByText("quarantined")).toBeTruthy();
+});
+
+it("writes a name so that it reads as the identifier", () => {
+  const { container } = render(<MigrationName id="2025_add_user_roles" />);
+  expect(container.textContent).toBe("2025_add_user_roles");
+});
+
+it("gives every time its exact one", () => {
+  render(<Time at="2026-11-02T03:04:05Z" />);
+  const time = document.querySelector("time");
+  expect(time?.dateTime).toBe("2026-11-02T03:04:05.000Z");
+  expect(time?.title).toBe("2026-11-02 03:04:05 UTC");
+});
+
+test.each([
+  [10, undefined, 0],
+  [10, 3, 0],
+  [5000, 99, 0],
+  [5000, 2000, 1990],
+  [5000, 4999, 4900],
+])("of %i statements with the failure at %s the first shown is %i", (n, failed, want) =>
+  expect(firstShown(n, failed)).toBe(want),
+);
+
+describe("Statements", () => {
+  const statements = Array.from({ length: 3000 }, (_, index): Statement => {
+    const state = index < 2500 ? "done" : index === 2500 ? "failed" : "pending";
+    return { index, sql: `INSERT INTO t VALUES\n    (${index});`, pos: `a.sql:${2 * index + 1}`, state };
+  });
+
+  it("draws the failure and its neighbours, not thousands of rows", async () => {
+    const { container } = render(
+      <Statements
+        statements={statements}
+        mistake={{ index: 2500, text: "duplicate key", pos: "a.sql:5002" }}
+      />,
+    );
+    expect(container.querySelectorAll("li")).toHaveLength(100);
+    const failed = container.querySelector("#statement-2501");
+    expect(failed?.textContent).toContain("duplicate key");
+    expect(failed?.querySelector("code > .tone-fail")?.textContent).toContain("(2500)");
+    fireEvent.click(screen.getByText(/statements above$/));
+    expect(container.querySelectorAll("li").length).toBe(200);
+  });
+
+  it("shows what was sent, and on request what was written", async () => {
+    const [first] = statements;
+    if (!first) throw new Error("no statement");
+    const { container } = render(
+      <Statements statements={[{ ...first, sent: "INSERT SENT", changes: ["because of DSQL"] }]} />,
+    );
+    expect(container.querySelector("code")?.textContent).toBe("INSERT SENT");
+    expect(screen.getByText("because of DSQL")).toBeTruthy();
+    await userEvent.click(screen.getByRole("button", { name: "Show as written" }));
+    expect(container.querySelector("code")?.textContent).toBe(first.sql);
+  });
+
+  it("says nothing about how it went where nothing ran", () => {
+    const { container } = render(<Statements statements={statements.slice(0, 2)} plain />);
+    expect(container.textContent).not.toContain("done");
+  });
+});
+
+describe("Output", () => {
+  const props = { dropped: 0, truncated: false, live: false };
+  it("warns when the beginning is gone", () => {
+    render(<Output {...props} text="x" dropped={1822} truncated />);
+    expect(screen.getByText(/first 1,822 lines are not kept/)).toBeTruthy();
+  });
+  it("keeps what a line says apart from markup", () => {
+    const { container } = render(
+      <Output {...props} text={'time=x level=ERROR msg="<b>no</b>"\n<script>alert(1)</script>\n'} />,
+    );
+    expect(container.querySelector("b, script")).toBeNull();
+    expect(screen.getByText("<b>no</b>")).toBeTruthy();
+    expect(screen.getByText("error")).toBeTruthy();
+  });
+  it("says what an empty one means", () => {
+    const { rerender } = render(<Output {...props} text="" />);
+    expect(screen.getByText("Nothing was written.")).toBeTruthy();
+    rerender(<Output {...props} text="" live />);
+    expect(screen.getByText("Nothing was written yet.")).toBeTruthy();
+  });
+});
+
+test.each([
+  [0, 50, 0, 100, { left: 0, width: 50 }],
+  [50, 100, 0, 100, { left: 50, width: 50 }],
+  [100, 100, 0, 100, { left: 99.4, width: 0.6 }],
+  [-50, 500, 0, 100, { left: 0, width: 100 }],
+  [5, 5, 5, 5, { left: 0, width: 0.6 }],
+])("a bar from %i to %i on an axis from %i to %i", (from, to, start, end, want) =>
+  expect(spanOf(from, to, start, end)).toEqual(want),
+);
+
+describe("settled", () => {
+  const told: Run = {
+    executionId: "e",
+    direction: "up",
+    state: "requested",
+    startedAt: "2026-11-22T04:00:00Z",
+  };
+  const detail = (state: Run["state"]) => ({ execution: { state } }) as unknown as ExecutionDetail;
+  it("believes the history about a run that is elsewhere", () => {
+    expect(settled(told, undefined).state).toBe("requested");
+    expect(settled(told, detail("running")).state).toBe("running");
+    expect(settled(told, detail("failed")).state).toBe("failed");
+  });
+  it("believes the server about a run that ended or waits", () => {
+    expect(settled({ ...told, state: "waiting" }, detail("running")).state).toBe("waiting");
+    expect(settled({ ...told, state: "failed", endedAt: "x" }, detail("running")).state).toBe("failed");
+  });
+});
+
+describe("comparing", () => {
+  const attempt = (id: string, durationMs?: number) => ({ id, durationMs }) as Attempt;
+  it("pairs by migration, in the order of the first, and leaves nothing out", () => {
+    const pairs = pairsOf([attempt("2"), attempt("1")], [attempt("1"), attempt("3")]);
+    expect(pairs.map((p) => [p.id, p.here?.id, p.there?.id])).toEqual([
+      ["2", "2", undefined],
+      ["1", "1", "1"],
+      ["3", undefined, "3"],
+    ]);
+  });
+  test.each([
+    [1500, 300, "+ 1.2 s"],
+    [300, 1500, "− 1.2 s"],
+    [3, 3.4, "same"],
+    [3, undefined, ""],
+  ])("difference(%s, %s) is %s", (here, there, want) => expect(difference(here, there)).toBe(want));
+});
+
+describe("advice", () => {
+  const attempt = { done: 0, steps: 3 } as Attempt;
+  test.each([
+    [{}, /begins again/],
+    [{ done: 2 }, /statement 3/],
+    [{ done: 1, checkpoint: { at: 5 } }, /checkpoint/],
+    [{ done: 1, begun: 2, checkpoint: {} }, /Statement 2 may have happened/],
+  ])("%o", (more, want) => expect(advice({ ...attempt, ...more })).toMatch(want));
+});
+
+it("leads with the five numbers, and does not hide interrupted ones", () => {
+  const cards = cardsOf({
+    completed: 6,
+    pending: 4,
+    failed: 1,
+    running: 0,
+    total: 12,
+    interrupted: 1,
+    paused: 0,
+  } as Summary);
+  expect(cards.map((c) => [c.name, c.value])).toEqual([
+    ["Completed", 6],
+    ["Pending", 4],
+    ["Failed", 1],
+    ["Running", 0],
+    ["Total", 12],
+  ]);
+  expect(cards[2]?.also).toBe("1 interrupted");
+});
