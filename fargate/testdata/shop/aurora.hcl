@@ -1,0 +1,3 @@
+env "production" {
+  url = getenv("DATABASE_URL")
+}

@@ -1,0 +1,1 @@
+CREATE TABLE batches (n int PRIMARY KEY, times int NOT NULL);
