@@ -57,7 +57,7 @@ func (o *applyOptions) addFlags(cmd *cobra.Command) {
 	fs.SortFlags = false
 	o.database.addFlags(fs)
 	o.directory.addFlags(fs)
-	fs.StringVar(&o.to, "to", "", "last `version` to apply (also --to-version)")
+	fs.StringVar(&o.to, "to", "", "last `version` or name to apply (also --to-version)")
 	o.run.addFlags(fs)
 	fs.StringVar(&o.txMode, "tx-mode", "", "transaction `mode`: file (default), all or none")
 	fs.StringVar(&o.execOrder, "exec-order", "", "`order` of execution: linear (default), linear-skip or non-linear")
@@ -75,6 +75,7 @@ func (o *applyOptions) request(s settings, args []string) (aurora.Request, error
 		To: o.to, TxMode: aurora.TxMode(o.txMode), ExecOrder: aurora.ExecOrder(o.execOrder), Baseline: o.baseline,
 		Unsure: aurora.Unsure(o.run.unsure),
 	}
+	o.run.asked.add(&req)
 	if o.allowDirty && o.baseline != "" {
 		return req, &usageError{Err: errors.New("--allow-dirty and --baseline exclude each other")}
 	}
@@ -97,7 +98,7 @@ func (o *applyOptions) request(s settings, args []string) (aurora.Request, error
 			req.Baseline = m.Baseline.Value
 		}
 	}
-	return req, nil
+	return req, checkTxMode(s, req.TxMode)
 }
 
 func amount(arg string) (int, error) {
@@ -113,6 +114,9 @@ func amount(arg string) (int, error) {
 func (a *app) runApply(ctx context.Context, o applyOptions, args []string) error {
 	all, err := a.settings(ctx, *o.project, o.directory, &o.database)
 	if err != nil {
+		return err
+	}
+	if err := a.sameCode(all); err != nil {
 		return err
 	}
 	for i, s := range all {
@@ -157,6 +161,9 @@ func (a *app) apply(ctx context.Context, o applyOptions, s settings, args []stri
 		return err
 	}
 	defer a.closeTarget(ctx, t)
+	if err := checkMoved(ctx, t, req); err != nil {
+		return err
+	}
 	fill := func(plan aurora.Plan) {
 		rep.Pending, rep.Current, rep.Target = itemFiles(plan.Items), plan.Current, plan.Target
 	}
@@ -172,6 +179,9 @@ func (a *app) apply(ctx context.Context, o applyOptions, s settings, args []stri
 			rep.Applied, err = a.plannedFiles(plan, p.review)
 		}
 		rep.End = a.now()
+		return a.finishApply(rep, p, format, err)
+	}
+	if err := a.refusedAhead(ctx, t, runner, req); err != nil {
 		return a.finishApply(rep, p, format, err)
 	}
 	e, err := runner.Run(ctx, req)

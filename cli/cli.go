@@ -5,8 +5,8 @@
 //
 // Each command is one file with three parts: the constructor, which only tells
 // cobra about it, its options, and the run function, which does the work and
-// knows nothing of cobra. wire.go is the only place that knows which package
-// opens a database or reads a directory.
+// knows nothing of cobra. wire.go and wire_history.go are the only places that
+// know which package opens a database or a history, or reads a directory.
 package cli
 
 import (
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/internal/config"
 )
 
 // The exit codes, which are a promise to scripts.
@@ -51,11 +52,9 @@ type Streams struct {
 // the lock, the second ends the process at once. A closed standard output does
 // not stop a run.
 func Main(migrations ...[]aurora.Migration) int {
-	ctx, stop := withSignals(context.Background(), os.Stderr)
-	defer stop()
 	a := newApp(Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, migrations...)
 	a.become = becomeProgram
-	return a.run(ctx, os.Args[1:])
+	return a.main(os.Args[1:])
 }
 
 // Run runs the program with the given arguments, without its name, and returns
@@ -72,7 +71,8 @@ type app struct {
 	lookupEnv  func(string) (string, bool)
 	migrations []aurora.Migration // Go migrations
 	hasGo      bool               // Main was given a slice of them
-	loaded     bool               // a directory was read, and perhaps run
+	program    Program            // with the project inside, if any
+	warnings   []config.Warning   // about the project file, not said yet
 	term       *terminal
 	secrets    *secrets
 	log        *slog.Logger
@@ -118,6 +118,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if errors.As(err, &exit) {
 		return exit.code
 	}
+	a.warn()
 	if err != nil && !a.started {
 		err = &usageError{Err: err, Hint: "see: aurora --help"}
 	}

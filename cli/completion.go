@@ -13,7 +13,8 @@ import (
 // evaluating any of them.
 func (a *app) completeEnv(p *projectOptions) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		project, err := config.Load(cmd.Context(), config.Options{Path: p.config, LookupEnv: a.lookupEnv, Stderr: a.err})
+		files, path := a.projectFiles(*p)
+		project, err := config.Load(cmd.Context(), config.Options{Files: files, Path: path, LookupEnv: a.lookupEnv, Stderr: a.err})
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -56,7 +56,7 @@ func (o *downOptions) addFlags(cmd *cobra.Command) {
 	fs.SortFlags = false
 	o.database.addFlags(fs)
 	o.directory.addFlags(fs)
-	fs.StringVar(&o.to, "to", "", "newest `version` that stays, 0 for none (also --to-version)")
+	fs.StringVar(&o.to, "to", "", "newest `version` or name that stays, 0 for none (also --to-version)")
 	fs.IntVar(&o.steps, "steps", 0, "how many migrations to roll back, the same as the argument")
 	fs.BoolVar(&o.all, "all", false, "roll back everything")
 	fs.StringVar(&o.confirm, "confirm", "", "`name` that would otherwise be asked for")
@@ -68,6 +68,7 @@ func (o *downOptions) addFlags(cmd *cobra.Command) {
 
 func (o *downOptions) request(args []string) (aurora.Request, error) {
 	req := aurora.Request{Direction: aurora.Down, To: o.to, Steps: o.steps, All: o.all, Unsure: aurora.Unsure(o.run.unsure)}
+	o.run.asked.add(&req)
 	if len(args) > 0 {
 		n, err := amount(args[0])
 		if err != nil {
@@ -129,6 +130,9 @@ func (a *app) runDown(ctx context.Context, o downOptions, args []string) error {
 				return err
 			}
 		}
+	}
+	if err := a.refusedAhead(ctx, t, runner, req); err != nil {
+		return a.finishDown(rep, p, format, err)
 	}
 	e, err := runner.Run(ctx, req)
 	a.term.stopLine()

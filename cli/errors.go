@@ -13,8 +13,6 @@ import (
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/cli/internal/report"
-	"github.com/aurora-migrate/aurora/dsql"
-	"github.com/aurora-migrate/aurora/localdsql/engine"
 )
 
 // printError writes an error that the output has not shown yet.
@@ -39,7 +37,7 @@ func (a *app) printError(ctx context.Context, err error) {
 		b.WriteString(prefix + " ")
 		writeFailure(&b, describe(step))
 	default:
-		fmt.Fprintf(&b, "%s %s\n", prefix, withoutAdvice(a.errorText(err), err))
+		fmt.Fprintf(&b, "%s %s\n", prefix, a.errorText(err))
 	}
 	if hint := hintOf(err); hint != "" {
 		fmt.Fprintf(&b, "hint: %s\n", a.asTyped(hint))
@@ -100,13 +98,11 @@ func interruptedText(err error) string {
 	return "interrupted"
 }
 
-// withoutAdvice takes off an error's text what its hint will say.
-func withoutAdvice(text string, err error) string {
-	var login *dsql.LoginError
-	if errors.As(err, &login) && login.Advice != "" {
-		return strings.Replace(text, "; "+login.Advice, "", 1)
-	}
-	return text
+// A hinter is an error of a package below that says what to do about it, and
+// not in its text.
+type hinter interface {
+	error
+	Hint() string
 }
 
 // hintOf says what to do about an error, where its text does not.
@@ -116,7 +112,7 @@ func hintOf(err error) string {
 		hint   *hintError
 		step   *aurora.StepError
 		locked *aurora.LockedError
-		login  *dsql.LoginError
+		below  hinter
 	)
 	switch {
 	case errors.Is(err, aurora.ErrInterrupted) && !errors.As(err, &step):
@@ -133,9 +129,11 @@ func hintOf(err error) string {
 		return "" // writeFailure shows the step's own
 	case errors.As(err, &locked):
 		return "see who holds it: aurora migrate lock; apply and down wait as long as --lock-timeout says"
-	case errors.As(err, &login):
-		return login.Advice
-	case errors.Is(err, engine.ErrDiskFull):
+	case errors.As(err, &below):
+		return below.Hint()
+	case isNoTable(err):
+		return "for development: aurora migrate history create; elsewhere the table belongs to the code of the infrastructure"
+	case isDiskFull(err):
 		return "free some space, or put the project on another disk"
 	}
 	return ""

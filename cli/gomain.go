@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"go/scanner"
 	"os"
 	"os/exec"
 	"slices"
@@ -17,14 +16,13 @@ import (
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/internal/gobuild"
-	"github.com/aurora-migrate/aurora/localdsql/engine"
 	"github.com/aurora-migrate/aurora/sqlfile"
 )
 
 // goDir returns the path of an environment's directory when it is a Go package
 // with migrations.
 func (s settings) goDir() (string, bool) {
-	if _, ok := s.rendered(); ok {
+	if _, ok := s.rendered(); ok || s.files != nil {
 		return "", false
 	}
 	dir, err := sqlfile.Path(s.dir)
@@ -32,6 +30,29 @@ func (s settings) goDir() (string, bool) {
 		return "", false
 	}
 	return dir, gobuild.IsPackage(dir)
+}
+
+// sameCode refuses instances of an environment of which some have a directory
+// with migrations in Go and others another directory: one program has the code
+// of one.
+func (a *app) sameCode(all []settings) error {
+	for _, s := range all {
+		dir, ok := s.goDir()
+		if !ok {
+			continue
+		}
+		for _, other := range all {
+			if path, err := sqlfile.Path(other.dir); err == nil && path == dir {
+				continue
+			}
+			return &usageError{
+				Err: fmt.Errorf("env %q: the migrations of instance %q are in %s, some in Go, and those of instance %q in %s; one run has the Go code of one directory",
+					s.env.Name, s.env.Instance, dir, other.env.Instance, other.dir),
+				Hint: "use one directory for all instances, or an environment for each",
+			}
+		}
+	}
+	return nil
 }
 
 // goMigrations are this program's migrations in Go, checked against the files
@@ -66,61 +87,6 @@ func listGo(dir string) ([]aurora.Migration, error) {
 		migrations = append(migrations, aurora.Migration{Version: f.Version, Name: f.Name, Source: f.Path})
 	}
 	return migrations, nil
-}
-
-// becomeGo continues this run in a program that has the directory's Go code.
-// It returns only an error, be it how that program ended.
-func (a *app) becomeGo(ctx context.Context, s settings, dir string) error {
-	if a.loaded {
-		return &usageError{
-			Err:  fmt.Errorf("%s has migrations in Go, and an earlier instance of the environment used another directory", dir),
-			Hint: "use one directory for all instances, or an environment for each",
-		}
-	}
-	cache, err := engine.CacheDir()
-	if err != nil {
-		return fmt.Errorf("find a place for programs: %w", err)
-	}
-	path, err := gobuild.Build(ctx, gobuild.Config{
-		Dir: dir, CacheDir: cache, Version: buildVersion(), Stderr: a.err,
-		Building: func() error { return a.beforeBuild(s, dir) },
-	})
-	a.term.stopLine()
-	var setup *gobuild.SetupError
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("build the Go migrations: %w", aurora.ErrInterrupted)
-	case errors.As(err, &setup):
-		return &usageError{Err: setup, Hint: setup.Hint}
-	case errors.Is(err, gobuild.ErrBuild):
-		return &usageError{Err: fmt.Errorf("the Go migrations in %s do not build: see above", dir)}
-	case err != nil:
-		return directoryError(err)
-	}
-	a.log.Debug("becoming the program with the Go migrations", "path", path)
-	if err := a.become(ctx, a, path); err != nil {
-		return err
-	}
-	return nil
-}
-
-// beforeBuild finds the mistakes that need no compiler, since building may take
-// a while, and says that it does.
-func (a *app) beforeBuild(s settings, dir string) error {
-	// The go command explains syntax errors itself.
-	var syntax scanner.ErrorList
-	if _, err := a.loadFiles(s); err != nil && !errors.As(err, &syntax) {
-		return err
-	}
-	if !a.term.live {
-		a.log.Info("building the Go migrations", "dir", dir)
-		return nil
-	}
-	began := a.now()
-	a.term.showLine(func(now time.Time) string {
-		return fmt.Sprintf("building the Go migrations in %s (%s)", dir, now.Sub(began).Round(time.Second))
-	})
-	return nil
 }
 
 // An exitError is the exit code of the program that took over. That program

@@ -39,6 +39,9 @@ func (a *app) runHash(ctx context.Context, o hashOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkWritable(); err != nil {
+		return err
+	}
 	if _, ok := s.rendered(); ok {
 		return &usageError{Err: errors.New("the directory is made from templates and has no atlas.sum")}
 	}

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/cli/internal/report"
 )
 
 func (a *app) newListCommand(p *projectOptions) *cobra.Command {
@@ -76,8 +79,13 @@ func (a *app) writeList(migrations []aurora.Migration) error {
 		a.say("No migrations")
 		return nil
 	}
+	about := slices.ContainsFunc(migrations, func(m aurora.Migration) bool { return m.Description != "" })
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "VERSION\tNAME\tTX MODE\tSTATEMENTS\tDOWN")
+	head := "VERSION\tNAME\tTX MODE\tSTATEMENTS\tDOWN"
+	if about {
+		head += "\tDESCRIPTION"
+	}
+	_, _ = fmt.Fprintln(w, head)
 	for _, m := range migrations {
 		mode := string(m.TxMode)
 		if mode == "" {
@@ -91,7 +99,11 @@ func (a *app) writeList(migrations []aurora.Migration) error {
 		if m.Snapshot {
 			name += " (checkpoint)"
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", m.Version, name, mode, len(m.Up), down)
+		row := fmt.Sprintf("%s\t%s\t%s\t%d\t%s", m.Version, name, mode, len(m.Up), down)
+		if about {
+			row += "\t" + cmp.Or(report.FirstLine(m.Description), "-")
+		}
+		_, _ = fmt.Fprintln(w, row)
 	}
 	return w.Flush()
 }

@@ -1,3 +1,5 @@
+//go:build !aurora_bundle
+
 package cli
 
 import (

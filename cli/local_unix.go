@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !aurora_bundle
 
 package cli
 

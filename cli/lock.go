@@ -125,7 +125,7 @@ func (a *app) locked(ctx context.Context, o lockOptions) (aurora.Locker, *aurora
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	t, err := a.open(ctx, a, s)
+	t, err := a.open(ctx, a, s.withoutDatabase())
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -133,7 +133,7 @@ func (a *app) locked(ctx context.Context, o lockOptions) (aurora.Locker, *aurora
 	locker, ok := t.store.(aurora.Locker)
 	if !ok {
 		done()
-		return nil, nil, nil, errors.New("this database does not tell who holds the lock")
+		return nil, nil, nil, errors.New("this history does not tell who holds the lock")
 	}
 	locked, err := locker.Locked(ctx)
 	if err != nil {

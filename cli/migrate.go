@@ -2,12 +2,13 @@ package cli
 
 import "github.com/spf13/cobra"
 
-const migrateHelp = `Run and inspect the migrations of a directory of .sql files.
+const migrateHelp = `Run and inspect the migrations of a directory: .sql files, and functions in Go.
 
 Commands take the database and the directory from an environment of the
 project file, or from --url and --dir. A flag counts more than the project
 file. References such as env://url and env://migration.dir stand for the
-values of the environment.
+values of the environment. The history is in the database, or where the block
+history of the environment or --history says.
 
 Exit codes:
   0    done, or nothing to do
@@ -41,6 +42,7 @@ func (a *app) newMigrateCommand() *cobra.Command {
 		a.newValidateCommand(&p),
 		a.newSetCommand(&p),
 		a.newLockCommand(&p),
+		a.newHistoryCommand(&p),
 	)
 	return cmd
 }

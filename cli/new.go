@@ -52,12 +52,15 @@ type newOptions struct {
 }
 
 func (a *app) runNew(ctx context.Context, o newOptions, args []string) error {
-	if o.directory.dir == "" && o.project.env == "" && o.project.config == "" && !hasProjectFile() {
+	if o.directory.dir == "" && o.project.env == "" && o.project.config == "" && !a.hasProjectFile() {
 		// The first migration of a new project has no directory yet.
 		o.directory.dir = "file://migrations"
 	}
 	s, err := one(a.settings(ctx, *o.project, o.directory, nil))
 	if err != nil {
+		return err
+	}
+	if err := s.checkWritable(); err != nil {
 		return err
 	}
 	if _, ok := s.rendered(); ok {

@@ -17,8 +17,8 @@ import (
 
 // mayComeUp reports whether an error is one of a database that is not there
 // yet: nobody listens, the name does not resolve, the server is starting, the
-// database was not created. A refused password or a missing right will not
-// change by waiting.
+// database or the table of the history was not created. A refused password or a
+// missing right will not change by waiting.
 func mayComeUp(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -39,6 +39,8 @@ func mayComeUp(err error) bool {
 		connErr *pgconn.ConnectError
 	)
 	switch {
+	case isNoTable(err):
+		return true
 	case errors.As(err, &dnsErr), errors.As(err, &opErr), errors.As(err, &netErr), errors.Is(err, context.DeadlineExceeded):
 		return true
 	case errors.As(err, &connErr):
@@ -72,6 +74,14 @@ func describe(step *aurora.StepError) failure {
 	}
 	if step.Index < 0 {
 		f.message = "commit: " + f.message
+	}
+	var below hinter
+	if f.hint == "" && errors.As(step.Err, &below) {
+		f.hint = below.Hint()
+	}
+	if step.Pos == "" && step.Index >= 0 { // a function, whose text is its name
+		f.where += ": " + step.Step
+		return f
 	}
 	var finding dsql.Finding
 	if errors.As(step.Err, &finding) && finding.Start <= len(step.Step) {

@@ -72,9 +72,16 @@ func appliedFile(it aurora.Item, r aurora.Revision, failure *aurora.StepError, r
 	}
 	at := left(it)
 	for i, step := range steps[:last] {
-		if _, ok := at[i]; ok {
-			f.Applied = append(f.Applied, stepText(step))
+		if _, ok := at[i]; !ok {
+			continue
 		}
+		if _, ok := step.(aurora.Statement); !ok {
+			if f.Functions == nil {
+				f.Functions = make(map[int]bool)
+			}
+			f.Functions[len(f.Applied)] = true
+		}
+		f.Applied = append(f.Applied, stepText(step))
 	}
 	for _, w := range review.of(it) {
 		if i, ok := at[w.Statement]; ok && w.SQL != "" && w.Statement < last {
@@ -113,7 +120,7 @@ func finished(r aurora.Revision) int {
 type reviewer func(aurora.Migration, aurora.Direction) []aurora.Review
 
 func (t *target) reviewer() reviewer {
-	if r, ok := t.store.(aurora.Reviewer); ok {
+	if r, ok := t.database.(aurora.Reviewer); ok {
 		return r.Review
 	}
 	return nil

@@ -17,23 +17,32 @@ type logOptions struct {
 
 func (a *app) newRootCommand() *cobra.Command {
 	var o logOptions
+	var version bool
 	root := &cobra.Command{
-		Use:               "aurora",
-		Short:             "Migrations for Aurora DSQL and PostgreSQL",
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		Args:              noArgs,
-		RunE:              a.group,
+		Use:           "aurora",
+		Short:         "Migrations for Aurora DSQL and PostgreSQL",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if version {
+				a.started = true
+				a.say("aurora %s", buildVersion())
+				return nil
+			}
+			return a.group(cmd, args)
+		},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.setLogger(o) },
 	}
 	root.SetIn(a.in)
-	root.Version = buildVersion()
-	root.SetVersionTemplate("aurora {{.Version}}\n")
 	root.SetOut(a.out)
 	root.SetErr(a.err)
+	// Cobra's own flag writes a template, and would link text/template into bundles.
+	root.Flags().BoolVarP(&version, "version", "v", false, "print the version")
 	root.PersistentFlags().StringVar(&o.level, "log-level", "info", "log `level`: debug, info, warn or error")
 	root.PersistentFlags().StringVar(&o.format, "log-format", "text", "log `format`: text or json")
-	root.AddCommand(a.newMigrateCommand(), a.newLocalCommand(), a.newVersionCommand())
+	root.AddCommand(a.newMigrateCommand(), a.newVersionCommand())
+	root.AddCommand(a.toolCommands()...)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	return root
 }

@@ -56,7 +56,7 @@ func (a *app) runSet(ctx context.Context, o setOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	t, err := a.open(ctx, a, s)
+	t, err := a.open(ctx, a, s.withoutDatabase())
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (a *app) set(ctx context.Context, store aurora.Store, migrations []aurora.M
 	if err != nil || len(revisions) == 0 {
 		return nil, err
 	}
-	holder := aurora.CurrentHolder("cli")
+	holder := a.holder()
 	lease, err := store.Acquire(ctx, holder, aurora.DefaultTTL)
 	if err != nil {
 		return nil, fmt.Errorf("take the lock: %w", err)

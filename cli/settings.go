@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -44,17 +44,25 @@ func (o *directoryOptions) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.allowEmpty, "allow-empty", false, "accept a directory without migrations")
 }
 
-// databaseOptions say which database and whose history in it.
+// databaseOptions say which database, and where whose history is.
 type databaseOptions struct {
 	url             string
+	history         string
 	revisionsSchema string
 	project         string
 }
 
+// isGiven reports whether the command line alone says what to work on.
+func (o *databaseOptions) isGiven() bool { return o.url != "" || o.history != "" }
+
+// evaluates reports whether a flag leaves a value to the project file.
+func evaluates(flag string) bool { return flag == "" || strings.HasPrefix(flag, "env://") }
+
 func (o *databaseOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.url, "url", "u", "", "database `URL`; local:// starts an Aurora DSQL of your own")
+	fs.StringVar(&o.history, "history", "", "`URL` of the history, where it is not in the database: dynamodb://TABLE or file://PATH")
 	fs.StringVar(&o.revisionsSchema, "revisions-schema", "", "`schema` of the history tables")
-	fs.StringVar(&o.project, "project", "", "`name` that separates several histories in one database")
+	fs.StringVar(&o.project, "project", "", "`name` that separates several histories in one place")
 }
 
 // A durationFlag is a duration that knows whether the user gave it.
@@ -84,12 +92,16 @@ func (d *durationFlag) Set(s string) error {
 type settings struct {
 	env       *config.Env     // nil without a project file
 	project   *config.Project // nil without a project file
-	url       string
+	url       string          // empty where there is no database
+	history   string          // empty where it is in the database
 	schema    string
 	name      string // the history's project
 	dir       string // as given
+	files     fs.FS  // what dir is read from; nil for the disk
 	dirFormat string
 	empty     bool // a directory without migrations is accepted
+	// historyInFile says that history is what the project file says, not a flag.
+	historyInFile bool
 }
 
 // errNoEnv is why a command cannot tell what it is to work on.
@@ -99,24 +111,27 @@ var errNoEnv = errors.New("which environment?")
 // several for an environment with for_each. A nil databaseOptions is for
 // commands that need no database, and so no credentials.
 func (a *app) settings(ctx context.Context, p projectOptions, d directoryOptions, db *databaseOptions) ([]settings, error) {
+	if p.env == "" && p.config == "" {
+		p.env = a.program.Env
+	}
 	for _, f := range [][2]string{{"--config ", p.config}, {"--env ", p.env}} {
 		if f[1] != "" && !strings.Contains(a.flags, f[0]) {
 			a.flags += f[0] + f[1] + " "
 		}
 	}
-	if p.env == "" && p.config == "" && (db != nil && db.url != "" || db == nil && a.directoryWithoutConfig(d)) {
-		s := settings{dir: cmp.Or(d.dir, config.DefaultDir), dirFormat: d.dirFormat, empty: d.allowEmpty}
-		if db != nil {
-			s.url, s.schema, s.name = db.url, db.revisionsSchema, db.project
-		}
+	if p.env == "" && p.config == "" && (db != nil && db.isGiven() || db == nil && a.directoryWithoutConfig(d)) {
+		s := newSettings(d, db)
+		s.dir, s.files = cmp.Or(s.dir, config.DefaultDir), a.directoryFiles(p, d)
 		return a.checked([]settings{s}, db != nil)
 	}
 	vars, err := config.ParseVars(p.vars)
 	if err != nil {
 		return nil, &usageError{Err: err}
 	}
+	files, path := a.projectFiles(p)
 	project, err := config.Load(ctx, config.Options{
-		Path: p.config, Env: p.env, Vars: vars, Offline: db == nil || db.url != "" && !strings.HasPrefix(db.url, "env://"),
+		Files: files, Path: path, Env: p.env, Vars: vars,
+		Offline: db == nil, NoURL: db != nil && !evaluates(db.url), NoHistory: db != nil && !evaluates(db.history),
 		Logger: a.log, Stderr: a.err, LookupEnv: a.lookupEnv,
 	})
 	if errors.Is(err, config.ErrNotFound) && p.env == "" && p.config == "" {
@@ -125,10 +140,8 @@ func (a *app) settings(ctx context.Context, p projectOptions, d directoryOptions
 	if err != nil {
 		return nil, &usageError{Err: err}
 	}
-	for _, w := range project.Warnings {
-		a.log.Warn(a.secrets.hide(w.Text), "at", w.Pos.String())
-	}
-	if p.env == "" && (db == nil || db.url == "") && d.dir == "" {
+	a.warnings = project.Warnings
+	if p.env == "" && (db == nil || !db.isGiven()) && d.dir == "" {
 		return nil, noEnv(project)
 	}
 	envs := project.Envs
@@ -141,9 +154,22 @@ func (a *app) settings(ctx context.Context, p projectOptions, d directoryOptions
 		if err != nil {
 			return nil, err
 		}
+		s.files = a.directoryFiles(p, d)
 		out = append(out, s)
 	}
+	if a.hasGo || !slices.ContainsFunc(out, func(s settings) bool { _, ok := s.goDir(); return ok }) {
+		a.warn()
+	}
 	return a.checked(out, db != nil)
+}
+
+// warn says what is to be said about the project file. It waits where another
+// program may take over, which says the same.
+func (a *app) warn() {
+	for _, w := range a.warnings {
+		a.log.Warn(a.secrets.hide(w.Text), "at", w.Pos.String())
+	}
+	a.warnings = nil
 }
 
 func noEnv(p *config.Project) error {
@@ -159,28 +185,28 @@ func noEnv(p *config.Project) error {
 // directoryWithoutConfig reports whether a command that needs only a directory
 // can do without a project file: it was given one, or the default is there.
 func (a *app) directoryWithoutConfig(d directoryOptions) bool {
-	return d.dir != "" && !strings.HasPrefix(d.dir, "env://") || isDir(config.DefaultDir) && !hasProjectFile()
+	return d.dir != "" && !strings.HasPrefix(d.dir, "env://") || a.hasDefaultDir() && !a.hasProjectFile()
 }
 
-// hasProjectFile reports whether the working directory has a project file, in
-// which case its environments say where things are.
-func hasProjectFile() bool {
-	return slices.ContainsFunc(config.FileNames, func(name string) bool {
-		_, err := os.Stat(name)
-		return err == nil
-	})
+// newSettings are what the command line says.
+func newSettings(d directoryOptions, db *databaseOptions) settings {
+	s := settings{dir: d.dir, dirFormat: d.dirFormat, empty: d.allowEmpty}
+	if db != nil {
+		s.url, s.history, s.schema, s.name = db.url, db.history, db.revisionsSchema, db.project
+	}
+	return s
 }
 
 func (a *app) environment(ctx context.Context, project *config.Project, env *config.Env, d directoryOptions, db *databaseOptions) (settings, error) {
-	s := settings{env: env, project: project, empty: d.allowEmpty, dir: d.dir, dirFormat: d.dirFormat}
-	if db != nil {
-		s.url, s.schema, s.name = db.url, db.revisionsSchema, db.project
-	}
+	s := newSettings(d, db)
+	s.env, s.project = env, project
 	if env == nil {
 		s.dir = cmp.Or(s.dir, config.DefaultDir)
 		return s, nil
 	}
-	for _, ref := range []*string{&s.url, &s.dir} {
+	// What the project file says is relative to it, and what a flag says is not.
+	s.historyInFile = evaluates(s.history)
+	for _, ref := range []*string{&s.url, &s.history, &s.dir} {
 		v, err := env.Resolve(ctx, *ref)
 		if err != nil {
 			return s, &usageError{Err: err}
@@ -189,6 +215,7 @@ func (a *app) environment(ctx context.Context, project *config.Project, env *con
 	}
 	if db != nil {
 		s.url = cmp.Or(s.url, env.URL.Value)
+		s.history = cmp.Or(s.history, env.History.URL.Value)
 	}
 	s.dir = cmp.Or(s.dir, env.Migration.Dir.Value, config.DefaultDir)
 	s.dirFormat = cmp.Or(s.dirFormat, env.Migration.Format.Value)
@@ -201,7 +228,7 @@ func (a *app) environment(ctx context.Context, project *config.Project, env *con
 func (a *app) checked(all []settings, database bool) ([]settings, error) {
 	for i := range all {
 		s := &all[i]
-		if strings.HasPrefix(s.url, "env://") || strings.HasPrefix(s.dir, "env://") {
+		if slices.ContainsFunc([]string{s.url, s.history, s.dir}, func(ref string) bool { return strings.HasPrefix(ref, "env://") }) {
 			return nil, &usageError{Err: errors.New("env:// refers to an environment, and none was chosen"), Hint: "add --env"}
 		}
 		if format := cmp.Or(s.dirFormat, "atlas"); format != "atlas" {
@@ -210,16 +237,17 @@ func (a *app) checked(all []settings, database bool) ([]settings, error) {
 		if !database {
 			continue
 		}
-		if s.url == "" {
-			return nil, &usageError{Err: errors.New("no database url"), Hint: "set url in the env block, or give --url"}
-		}
-		if s.env != nil && s.env.History.URL.Value != "" {
-			// Passing over it would put the history where nobody looks for it.
-			return nil, &usageError{Err: errors.New("the history block is not supported yet: the history is kept in the database itself"), Hint: "leave the block out"}
-		}
 		a.secrets.add(s.url)
-		if err := checkURL(s.url); err != nil {
-			return nil, err
+		a.secrets.add(s.history)
+		if s.history != "" {
+			if err := checkHistory(s); err != nil {
+				return nil, err
+			}
+		}
+		if s.url != "" || s.history == "" {
+			if err := checkURL(s.url); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return all, nil
@@ -229,6 +257,12 @@ func (a *app) checked(all []settings, database bool) ([]settings, error) {
 var schemes = []string{"postgres", "postgresql", "dsql", "local"}
 
 func checkURL(raw string) error {
+	if raw == "" {
+		return &usageError{
+			Err:  errors.New("no database url"),
+			Hint: "set url in the env block, or give --url; migrations in Go that need no database need a place for their history: history { url = \"file://.aurora/history.db\" }",
+		}
+	}
 	scheme, _, ok := strings.Cut(raw, "://")
 	if !ok {
 		if strings.Contains(raw, "=") { // libpq's keywords
@@ -239,6 +273,12 @@ func checkURL(raw string) error {
 	for _, s := range schemes {
 		if scheme == s {
 			return nil
+		}
+	}
+	if scheme == "dynamodb" || scheme == "file" {
+		return &usageError{
+			Err:  fmt.Errorf("a history can be kept at %s://, and migrations cannot run there", scheme),
+			Hint: "say so as history { url = … } in the env block, or with --history",
 		}
 	}
 	return &usageError{
@@ -284,7 +324,30 @@ type runOptions struct {
 	lockTimeout durationFlag
 	unsure      string
 	dryRun      bool
+	asked       askedOptions
 	output      outputOptions
+}
+
+// askedOptions are what a program that starts this one hands on of a request.
+type askedOptions struct {
+	executionID  string
+	by, reason   string
+	expectedHead string
+}
+
+func (o *askedOptions) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.reason, "reason", "", "`text` for the history: why this run")
+	fs.StringVar(&o.by, "by", "", "`name` for the history: who asked for this run")
+	fs.StringVar(&o.executionID, "execution-id", "", "`ID` of the execution that this run begins or goes on with")
+	fs.StringVar(&o.expectedHead, "expected-head", "", "`place` at which the history must be")
+	for _, name := range []string{"by", "execution-id", "expected-head"} {
+		must(fs.MarkHidden(name))
+	}
+}
+
+// add completes a request.
+func (o *askedOptions) add(req *aurora.Request) {
+	req.ExecutionID, req.By, req.Reason, req.ExpectedHead = o.executionID, o.by, o.reason, o.expectedHead
 }
 
 func (o *runOptions) addFlags(fs *pflag.FlagSet) {
@@ -292,6 +355,7 @@ func (o *runOptions) addFlags(fs *pflag.FlagSet) {
 	fs.Var(&o.lockTimeout, "lock-timeout", "how long to wait for the lock; 0 does not wait")
 	fs.StringVar(&o.unsure, "unsure", "", "`answer` for a statement that may have run before an earlier process died: rerun or skip")
 	fs.BoolVar(&o.dryRun, "dry-run", false, "show what would run, and change nothing")
+	o.asked.addFlags(fs)
 	o.output.addFlags(fs)
 }
 

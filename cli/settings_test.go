@@ -10,7 +10,6 @@ import (
 
 // What would be passed over in silence is refused.
 func TestSettingsThatMeanNothing(t *testing.T) {
-	history := config.History{URL: config.Setting[string]{Value: "dynamodb://migrations", Set: true}}
 	tests := []struct {
 		name string
 		in   settings
@@ -18,13 +17,19 @@ func TestSettingsThatMeanNothing(t *testing.T) {
 	}{
 		{"a parameter of local://", settings{url: "local://?engin=postgres"}, `local:// has no parameter "engin"`},
 		{"an engine of local://", settings{url: "local://?engine=oracle"}, `local:// has no engine "oracle"`},
-		{"a history block", settings{url: "local://", env: &config.Env{History: history}}, "history block is not supported"},
+		{"a history in SQL", settings{url: "local://", history: "postgres://h/d"}, `a history cannot be kept at "postgres://h/d"`},
+		{"a history without a scheme", settings{url: "local://", history: "history.db"}, `a history cannot be kept at "history.db"`},
+		{"two projects", settings{history: "file://h.db?project=a", name: "b"}, `two names for the project: "a" in the history's url, and "b"`},
+		{"a schema of a history elsewhere", settings{history: "file://h.db", schema: "x"}, `the schema "x" for the history's tables means nothing`},
+		{"a database that is a history", settings{url: "dynamodb://migrations"}, "a history can be kept at dynamodb://, and migrations cannot run there"},
+		{"no url", settings{}, "no database url"},
+		{"no url, but a history", settings{history: "file://h.db"}, ""},
 		{"nothing", settings{url: "local://shop?engine=postgres", env: &config.Env{}}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := (&app{}).checked([]settings{tt.in}, true)
-			if err == nil {
+			_, err := (&app{secrets: &secrets{}}).checked([]settings{tt.in}, true)
+			if err == nil && tt.in.url != "" {
 				_, err = parseLocal(tt.in)
 			}
 			if tt.want == "" {

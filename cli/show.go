@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -15,29 +14,52 @@ import (
 func (a *app) newShowCommand(p *projectOptions) *cobra.Command {
 	o := showOptions{project: p}
 	cmd := &cobra.Command{
-		Use:     "show [flags] version",
-		Short:   "Show every attempt at one migration, with its output",
-		Example: "  aurora migrate --env prod show 20250601120000",
-		Args:    cobra.ExactArgs(1),
+		Use:   "show [flags] migration",
+		Short: "Show one migration: its description, and every attempt with its output",
+		Long: `Show what a migration is about and every attempt at it, newest first: who ran
+it, when, how far it came, what it wrote and what went wrong. Of one that is not
+finished also how to go on. The migration is named by its version, its name or
+both.`,
+		Example: `  aurora migrate --env prod show 20250601120000
+  aurora migrate --env prod show add-user-roles --json`,
+		Args: cobra.ExactArgs(1),
 		RunE: a.runs(func(cmd *cobra.Command, args []string) error {
 			return a.runShow(cmd.Context(), o, args[0])
 		}),
 	}
-	var d directoryOptions
-	cmd.ValidArgsFunction = a.completeVersion(p, &d)
+	cmd.ValidArgsFunction = a.completeVersion(p, &o.directory)
 	o.database.addFlags(cmd.Flags())
+	o.directory.addFlags(cmd.Flags())
+	must(cmd.Flags().MarkHidden("allow-empty"))
 	o.output.addFlags(cmd.Flags())
 	return cmd
 }
 
 type showOptions struct {
-	project  *projectOptions
-	database databaseOptions
-	output   outputOptions
+	project   *projectOptions
+	directory directoryOptions
+	database  databaseOptions
+	output    outputOptions
 }
 
-func (a *app) runShow(ctx context.Context, o showOptions, version string) error {
-	s, err := one(a.settings(ctx, *o.project, directoryOptions{}, &o.database))
+// A biography is what is known of one migration, as JSON and templates see it.
+type biography struct {
+	Version string `json:"version"`
+	Name    string `json:"name,omitempty"`
+	// Status is that of aurora.MigrationStatus, and of a migration whose file is
+	// not at hand what the history tells of it.
+	Status      string `json:"status"`
+	Source      string `json:"source,omitempty"`      // its file, if it is at hand
+	Description string `json:"description,omitempty"` // as it is now, or else as it was last
+	// Next says how an unfinished migration goes on.
+	Next string `json:"next,omitempty"`
+	// History is where the history is kept when it is not the database.
+	History  string            `json:"history,omitempty"`
+	Attempts []aurora.Revision `json:"attempts"` // newest first
+}
+
+func (a *app) runShow(ctx context.Context, o showOptions, what string) error {
+	s, err := one(a.settings(ctx, *o.project, o.directory, &o.database))
 	if err != nil {
 		return err
 	}
@@ -45,61 +67,130 @@ func (a *app) runShow(ctx context.Context, o showOptions, version string) error 
 	if err != nil {
 		return err
 	}
-	t, err := a.open(ctx, a, s)
+	migrations, err := a.loadFiles(s)
+	if err != nil {
+		// Looking back is for the machines that have no files, too.
+		a.log.Debug("reading the directory", "err", err)
+		migrations = nil
+	}
+	t, err := a.open(ctx, a, s.withoutDatabase())
 	if err != nil {
 		return err
 	}
 	defer a.closeTarget(ctx, t)
-	history, ok := t.store.(aurora.History)
-	if !ok {
-		return errors.New("this database keeps no history to look back on")
-	}
-	revisions, err := history.Revisions(ctx, version)
+	show, err := a.look(ctx, t, migrations, what)
 	if err != nil {
 		return err
 	}
 	if format != nil {
-		return format.Execute(a.out, revisions)
+		return format.Execute(a.out, show)
 	}
-	if len(revisions) == 0 {
-		return &usageError{Err: fmt.Errorf("version %q has no history", version), Hint: "see: aurora migrate status"}
-	}
-	for i, r := range revisions {
-		if i > 0 {
-			a.say("")
-		}
-		a.say("%s", a.secrets.hide(showText(r)))
-	}
+	a.say("%s", a.secrets.hide(show.text(a.term.paint)))
 	return nil
 }
 
-func showText(r aurora.Revision) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s %s", r.ID(), r.Direction, r.State)
-	if r.Kind != aurora.Applied {
-		fmt.Fprintf(&b, " (%s)", r.Kind)
+// look finds a migration in the directory and the history.
+func (a *app) look(ctx context.Context, t *target, migrations []aurora.Migration, what string) (*biography, error) {
+	history, ok := t.store.(aurora.History)
+	if !ok {
+		return nil, errors.New("this history keeps nothing to look back on")
 	}
-	b.WriteString("\n")
-	line := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(&b, "  %-10s %s\n", name, strings.ReplaceAll(strings.TrimSuffix(value, "\n"), "\n", "\n             "))
+	latest, err := t.store.Latest(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the history: %w", err)
+	}
+	known := slices.Clone(migrations)
+	for _, r := range latest {
+		if i := indexOf(known, r.Version); i < 0 {
+			known = append(known, aurora.Migration{Version: r.Version, Name: r.Name})
 		}
 	}
-	line("started", r.StartedAt.UTC().Format(time.RFC3339))
-	if !r.FinishedAt.IsZero() {
-		line("took", r.FinishedAt.Sub(r.StartedAt).String())
+	m, err := aurora.Find(known, what)
+	if err != nil {
+		return nil, err
 	}
-	line("by", r.Holder.String())
-	line("with", r.Operator)
-	line("execution", r.ExecutionID)
-	line("steps", fmt.Sprintf("%d of %d", finished(r), r.Steps))
-	line("at", r.ErrorPos)
-	line("statement", r.ErrorStep)
-	line("error", r.Error)
-	line("about", r.Description)
-	line("output", r.Output)
-	if r.OutputDropped > 0 {
-		line("", fmt.Sprintf("(%d older lines are gone)", r.OutputDropped))
+	show := &biography{
+		Version: m.Version, Name: m.Name, Source: m.Source, Description: m.Description, History: t.place, Attempts: []aurora.Revision{},
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	for _, r := range latest {
+		// A file may be called 02 now that was 2 when it ran.
+		if aurora.CompareVersions(r.Version, m.Version) != 0 {
+			continue
+		}
+		attempts, err := history.Revisions(ctx, r.Version)
+		if err != nil {
+			return nil, err
+		}
+		show.Attempts = append(show.Attempts, attempts...)
+	}
+	slices.SortStableFunc(show.Attempts, func(x, y aurora.Revision) int { return y.Compare(x) })
+	if len(migrations) == 0 {
+		migrations = known // or all would be missing
+	}
+	status, err := aurora.NewStatus(migrations, latest, aurora.NonLinear)
+	if err != nil {
+		return nil, err
+	}
+	show.Status = "forgotten" // rolled back, and its file is gone
+	for _, ms := range status.Migrations {
+		if aurora.CompareVersions(ms.Migration.Version, m.Version) == 0 {
+			show.Status = ms.Status
+		}
+	}
+	if len(show.Attempts) > 0 {
+		newest := show.Attempts[0]
+		if show.Description == "" {
+			show.Description = newest.Description
+		}
+		show.Next = a.asTyped(next(newest, lockedBy(ctx, a, t, newest)))
+	}
+	return show, nil
+}
+
+// indexOf finds a version, however it is written.
+func indexOf(migrations []aurora.Migration, version string) int {
+	return slices.IndexFunc(migrations, func(m aurora.Migration) bool { return aurora.CompareVersions(m.Version, version) == 0 })
+}
+
+// lockedBy returns who runs an attempt, nil when nobody does any more.
+func lockedBy(ctx context.Context, a *app, t *target, r aurora.Revision) *aurora.LockedError {
+	locker, ok := t.store.(aurora.Locker)
+	if !ok || r.State != aurora.Running {
+		return nil
+	}
+	locked, err := locker.Locked(ctx)
+	if err != nil {
+		a.log.Debug("asking who holds the lock", "err", err)
+	}
+	if locked == nil || locked.Token != r.Token || isDead(locked.Holder) {
+		return nil
+	}
+	return locked
+}
+
+// next says how to go on with an attempt; empty where nothing is left to do.
+func next(r aurora.Revision, locked *aurora.LockedError) string {
+	if r.State == aurora.Completed {
+		return ""
+	}
+	command := "aurora migrate apply"
+	if r.Direction == aurora.Down {
+		command = "aurora migrate down"
+	}
+	from := " (from the beginning)"
+	switch {
+	case r.Checkpoint != nil:
+		from = fmt.Sprintf(" (at step %d of %d, behind its checkpoint)", r.Done+1, r.Steps)
+	case r.Done > 0:
+		from = fmt.Sprintf(" (at step %d of %d)", r.Done+1, r.Steps)
+	}
+	switch {
+	case r.State == aurora.Running && locked != nil:
+		return "it is running, by " + locked.Holder.String()
+	case r.State == aurora.Running:
+		return "its process died; go on with: " + command + from
+	case r.State == aurora.Failed:
+		return "put right what failed, then go on with: " + command + from
+	}
+	return "go on with: " + command + from
 }

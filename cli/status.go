@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,7 @@ schema. The database may come up later than the container.`,
 		}),
 	}
 	o.addFlags(cmd)
+	must(cmd.RegisterFlagCompletionFunc("to", a.completeVersion(p, &o.directory)))
 	return cmd
 }
 
@@ -50,6 +52,7 @@ type statusOptions struct {
 	database    databaseOptions
 	output      outputOptions
 	execOrder   string
+	to          string
 	wait        bool
 	waitTimeout durationFlag
 }
@@ -61,10 +64,11 @@ func (o *statusOptions) addFlags(cmd *cobra.Command) {
 	o.directory.addFlags(fs)
 	o.output.addFlags(fs)
 	fs.StringVar(&o.execOrder, "exec-order", "", "`order` of execution: linear (default), linear-skip or non-linear")
-	fs.BoolVar(&o.wait, "wait", false, "wait until every migration is complete")
+	fs.StringVar(&o.to, "to", "", "last `version` or name to look at; what comes behind it may be pending")
+	fs.BoolVar(&o.wait, "wait", false, "wait until every migration is complete, or those up to --to")
 	o.waitTimeout.value = 25 * time.Minute
 	fs.Var(&o.waitTimeout, "wait-timeout", "how long to wait with --wait")
-	fs.SetNormalizeFunc(aliases(map[string]string{"log": "format"}))
+	fs.SetNormalizeFunc(aliases(map[string]string{"to-version": "to", "log": "format"}))
 }
 
 func (o *statusOptions) order(s settings) (aurora.ExecOrder, error) {
@@ -97,19 +101,26 @@ func (a *app) runStatus(ctx context.Context, o statusOptions) error {
 		return err
 	}
 	w := waiter{app: a, settings: s, migrations: migrations, order: order}
+	if o.to != "" {
+		last, err := aurora.Find(migrations, o.to)
+		if err != nil {
+			return err
+		}
+		w.to = last.Version
+	}
 	defer w.close(ctx)
 	if !o.wait || o.waitTimeout.value == 0 {
 		st, err := w.observe(ctx)
 		if err != nil {
 			return err
 		}
-		return a.finishStatus(a.statusReport(s, st), st, format)
+		return a.finishStatus(w.report(st), st, format)
 	}
 	st, locked, err := w.wait(ctx, o.waitTimeout.value)
 	if err != nil {
 		return err
 	}
-	rep := a.statusReport(s, st)
+	rep := w.report(st)
 	if locked != nil {
 		rep.LockedBy = lockText(locked)
 	}
@@ -140,7 +151,7 @@ func (a *app) atlasExitCodes() bool {
 	return v != "" && v != "0"
 }
 
-// statusReport puts a status in Atlas's shape.
+// statusReport puts a status in Atlas's shape, but for the place of the history.
 func (a *app) statusReport(s settings, st aurora.Status) *report.Status {
 	rep := &report.Status{
 		Paint: a.term.paint, Env: reportEnv(s), Edited: st.Edited, Missing: st.Missing, Ahead: st.Ahead,
@@ -156,8 +167,9 @@ func (a *app) statusReport(s settings, st aurora.Status) *report.Status {
 		}
 	}
 	if len(st.Pending) > 0 {
-		rep.Status, rep.Next = report.Pending, st.Pending[0].Version
-		rep.Checkpoint = st.Pending[0].Snapshot
+		next := st.Pending[0]
+		rep.Status, rep.Next = report.Pending, next.Version
+		rep.Checkpoint, rep.About = next.Snapshot, report.FirstLine(next.Description)
 	}
 	a.addTrouble(rep, st)
 	if rep.Current == "" {
@@ -168,6 +180,7 @@ func (a *app) statusReport(s settings, st aurora.Status) *report.Status {
 
 func (a *app) addTrouble(rep *report.Status, st aurora.Status) {
 	if last := st.Last; last != nil {
+		rep.Code = isCode(st, last.Version)
 		rep.LastState, rep.LastHolder = string(last.State), last.Holder.String()
 		rep.Error = strings.TrimPrefix(a.oneLine(last.Error), "ERROR: ")
 		rep.SQL = a.oneLine(last.ErrorStep)
@@ -189,6 +202,16 @@ func (a *app) addTrouble(rep *report.Status, st aurora.Status) {
 		}
 		rep.Error = a.errorText(changed(st))
 	}
+}
+
+// isCode reports whether a migration has functions in Go.
+func isCode(st aurora.Status, version string) bool {
+	i := slices.IndexFunc(st.Migrations, func(m aurora.MigrationStatus) bool { return m.Migration.Version == version })
+	if i < 0 {
+		return false
+	}
+	_, sql := st.Migrations[i].Migration.Statements(aurora.Up)
+	return !sql
 }
 
 // changed is the error that apply would end with.
@@ -229,8 +252,10 @@ type waiter struct {
 	settings   settings
 	migrations []aurora.Migration
 	order      aurora.ExecOrder
+	to         string // the last version that counts; empty for all
 
 	target *target
+	place  string // of the history, where it is not the database
 	said   string // what was logged last, not to repeat it
 }
 
@@ -238,18 +263,23 @@ type waiter struct {
 // and drops it after an error.
 func (w *waiter) observe(ctx context.Context) (aurora.Status, error) {
 	if w.target == nil {
-		t, err := w.app.open(ctx, w.app, w.settings)
+		t, err := w.app.open(ctx, w.app, w.settings.withoutDatabase())
 		if err != nil {
 			return aurora.Status{}, err
 		}
-		w.target = t
+		w.target, w.place = t, t.place
 	}
 	latest, err := w.target.store.Latest(ctx)
 	if err != nil {
 		w.close(ctx)
 		return aurora.Status{}, fmt.Errorf("read the history: %w", err)
 	}
-	return aurora.NewStatus(w.migrations, latest, w.order)
+	st, err := aurora.NewStatus(w.migrations, latest, w.order)
+	if w.to != "" {
+		behind := func(m aurora.Migration) bool { return aurora.CompareVersions(m.Version, w.to) > 0 }
+		st.Pending, st.OutOfOrder = slices.DeleteFunc(st.Pending, behind), slices.DeleteFunc(st.OutOfOrder, behind)
+	}
+	return st, err
 }
 
 func (w *waiter) close(ctx context.Context) {
@@ -290,7 +320,7 @@ func (w *waiter) wait(ctx context.Context, timeout time.Duration) (aurora.Status
 			if !mayComeUp(err) {
 				return aurora.Status{}, nil, err
 			}
-			w.say("the database is not reachable yet: " + w.app.errorText(err))
+			w.say(w.what() + " is not reachable yet: " + w.app.errorText(err))
 		}
 		select {
 		case <-limit.Done():
@@ -313,7 +343,15 @@ func (w *waiter) neverSeen(timeout time.Duration, err error) error {
 	if err == nil {
 		err = errors.New("it did not answer")
 	}
-	return &pendingError{fmt.Errorf("gave up after waiting %s for the database: %w", timeout, err)}
+	return &pendingError{fmt.Errorf("gave up after waiting %s for %s: %w", timeout, w.what(), err)}
+}
+
+// what is what is waited for.
+func (w *waiter) what() string {
+	if w.settings.history != "" {
+		return "the history"
+	}
+	return "the database"
 }
 
 // say logs what is new.
@@ -331,6 +369,13 @@ func pendingText(st aurora.Status) string {
 		s += fmt.Sprintf(", %s is %s", st.Last.ID(), st.Last.State)
 	}
 	return s
+}
+
+// report puts a status in Atlas's shape.
+func (w *waiter) report(st aurora.Status) *report.Status {
+	rep := w.app.statusReport(w.settings, st)
+	rep.History = w.place
+	return rep
 }
 
 // locked asks who holds the lock, when the time to wait is over.

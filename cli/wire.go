@@ -1,12 +1,8 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"net/url"
-	"path/filepath"
 	"strings"
 	"testing/fstest"
 	"time"
@@ -15,33 +11,71 @@ import (
 	"github.com/aurora-migrate/aurora/cli/internal/report"
 	"github.com/aurora-migrate/aurora/dsql"
 	"github.com/aurora-migrate/aurora/internal/config"
-	"github.com/aurora-migrate/aurora/localdsql"
-	"github.com/aurora-migrate/aurora/localdsql/engine"
 	"github.com/aurora-migrate/aurora/postgres"
 	"github.com/aurora-migrate/aurora/sqlfile"
 )
 
-// A target is an opened database with one project's history.
+// A target is what an environment's migrations run on, opened.
 type target struct {
 	store aurora.Store
+	// database runs the statements. It is the store itself where the history is
+	// in the database, and nil where there is none.
+	database aurora.Database
+	// kind is what keeps the history: postgres, dsql, dynamodb or file; and place
+	// names it for people where it is not the database.
+	kind, place string
 	// close ends the connections and what was started for them. It is called
 	// with a context that outlives an interrupt.
 	close func(context.Context) error
 }
 
-// An opener opens the database of an environment.
+// An opener opens the history and the database of an environment.
 type opener func(context.Context, *app, settings) (*target, error)
 
-// openTarget opens what a URL names.
+// openTarget opens what the URLs name.
 func openTarget(ctx context.Context, a *app, s settings) (*target, error) {
-	if !strings.HasPrefix(s.url, "local://") {
-		return openDatabase(ctx, a, s, s.url)
+	restore := exportAWS(s)
+	t, err := openPlaces(ctx, a, s)
+	if err != nil {
+		restore()
+		return nil, err
 	}
-	local, err := parseLocal(s)
+	closePlaces := t.close
+	t.close = func(ctx context.Context) error { defer restore(); return closePlaces(ctx) }
+	return t, nil
+}
+
+func openPlaces(ctx context.Context, a *app, s settings) (*target, error) {
+	if s.history == "" {
+		return openServer(ctx, a, s)
+	}
+	t, err := openHistory(ctx, a, s)
+	if err != nil || s.url == "" {
+		return t, err
+	}
+	db, err := openServer(ctx, a, s)
 	if err != nil {
 		return nil, err
 	}
-	server, err := local.start(ctx, a)
+	t.database, t.close = db.database, db.close
+	return t, nil
+}
+
+// withoutDatabase are the settings for commands that only need the history,
+// which may be reachable where the database is not.
+func (s settings) withoutDatabase() settings {
+	if s.history != "" {
+		s.url = ""
+	}
+	return s
+}
+
+// openServer opens a database, starting it first if it is of this machine.
+func openServer(ctx context.Context, a *app, s settings) (*target, error) {
+	if !strings.HasPrefix(s.url, "local://") {
+		return openDatabase(ctx, a, s, s.url)
+	}
+	server, err := startLocal(ctx, a, s)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +96,13 @@ func (s settings) isDSQL() bool {
 	if !strings.HasPrefix(s.url, "local://") {
 		return dsql.IsTarget(s.url)
 	}
-	local, err := parseLocal(s)
-	return err == nil && !local.postgres
+	return isLocalDSQL(s)
+}
+
+// A localServer is a local database that runs, at least until stop.
+type localServer struct {
+	url  string
+	stop func(context.Context) error
 }
 
 func openDatabase(ctx context.Context, a *app, s settings, url string) (*target, error) {
@@ -72,7 +111,7 @@ func openDatabase(ctx context.Context, a *app, s settings, url string) (*target,
 		if err != nil {
 			return nil, err
 		}
-		return &target{store: db, close: db.Close}, nil
+		return &target{store: db, database: db, kind: "postgres", close: db.Close}, nil
 	}
 	cfg := dsql.Config{URL: url, Schema: s.schema, Project: s.name, Logger: a.log}
 	if s.env != nil && s.env.DSQLToken != nil && url == s.env.URL.Value {
@@ -85,72 +124,7 @@ func openDatabase(ctx context.Context, a *app, s settings, url string) (*target,
 	if err != nil {
 		return nil, err
 	}
-	return &target{store: db, close: db.Close}, nil
-}
-
-// A localTarget is a database on this machine, as local://NAME?engine=… names
-// it. Its data lie in .aurora beside the project file.
-type localTarget struct {
-	dir      string
-	name     string
-	postgres bool // plain PostgreSQL instead of DSQL
-}
-
-func parseLocal(s settings) (localTarget, error) {
-	u, err := url.Parse(s.url)
-	if err != nil {
-		return localTarget{}, &usageError{Err: fmt.Errorf("the database url: %w", errors.Unwrap(err))}
-	}
-	l := localTarget{name: u.Host}
-	for name := range u.Query() {
-		if name != "engine" {
-			return l, &usageError{Err: fmt.Errorf("local:// has no parameter %q", name), Hint: "there is only engine, as in local://?engine=postgres"}
-		}
-	}
-	switch e := u.Query().Get("engine"); e {
-	case "", "dsql":
-		l.name = cmp.Or(l.name, localdsql.DefaultCluster)
-		if err := localdsql.CheckName(l.name); err != nil {
-			return l, &usageError{Err: fmt.Errorf("the database url: %w", err)}
-		}
-	case "postgres":
-		l.name = cmp.Or(l.name, s.name, "aurora")
-		l.postgres = true
-	default:
-		return l, &usageError{Err: fmt.Errorf("local:// has no engine %q", e), Hint: "leave it out for Aurora DSQL, or say engine=postgres"}
-	}
-	l.dir = "."
-	if s.project != nil {
-		l.dir = s.project.ConfigDir
-	}
-	l.dir = filepath.Join(l.dir, ".aurora")
-	return l, nil
-}
-
-// A localServer is a local database that runs, at least until stop.
-type localServer struct {
-	url  string
-	stop func(context.Context) error
-}
-
-func (l localTarget) start(ctx context.Context, a *app) (localServer, error) {
-	if !l.postgres {
-		c, err := localdsql.Connect(ctx, localdsql.Config{Dir: l.dir, Logger: a.log}, l.name)
-		if err != nil {
-			return localServer{}, err
-		}
-		return localServer{c.URL, c.Close}, nil
-	}
-	server, err := engine.Start(ctx, engine.Config{Dir: l.dir, Logger: a.log})
-	if err != nil {
-		return localServer{}, err
-	}
-	if err := server.CreateDatabase(ctx, l.name); err != nil {
-		stop, cancel := cleanup(ctx)
-		defer cancel()
-		return localServer{}, errors.Join(err, server.Stop(stop))
-	}
-	return localServer{server.URL(l.name), server.Stop}, nil
+	return &target{store: db, database: db, kind: "dsql", close: db.Close}, nil
 }
 
 // cleanup returns a context for what must be done also after an interrupt.
@@ -168,14 +142,22 @@ func (a *app) closeTarget(ctx context.Context, t *target) {
 	}
 }
 
+// holder describes this process. In a container of ECS its number says nothing
+// about whether it lives: each container counts for itself. The variable is that
+// of the task metadata endpoint, version 4, in every one of them
+// (docs.aws.amazon.com/AmazonECS, "Task metadata endpoint").
+func (a *app) holder() aurora.Holder {
+	if uri, _ := a.lookupEnv("ECS_CONTAINER_METADATA_URI_V4"); uri != "" {
+		return aurora.CurrentHolder("fargate")
+	}
+	return aurora.CurrentHolder("cli")
+}
+
 // runner returns the runner for a target.
 func (a *app) runner(t *target, migrations []aurora.Migration, lockTimeout time.Duration, report func(aurora.Event)) *aurora.Runner {
 	r := &aurora.Runner{
-		Store: t.store, Migrations: migrations, Holder: aurora.CurrentHolder("cli"), Operator: operator(),
-		LockTimeout: lockTimeout, Logger: a.log, Report: report,
-	}
-	if db, ok := t.store.(aurora.Database); ok {
-		r.Database = db
+		Store: t.store, Migrations: migrations, Holder: a.holder(), Operator: operator(),
+		LockTimeout: lockTimeout, Logger: a.log, Report: report, Database: t.database,
 	}
 	return r
 }
@@ -186,11 +168,15 @@ func reportEnv(s settings) report.Env {
 	if !strings.Contains(dir, "://") {
 		dir = "file://" + dir
 	}
-	driver := "postgres"
-	if s.isDSQL() {
-		driver = "dsql"
+	env := report.Env{Dir: dir}
+	if s.url == "" {
+		return env
 	}
-	return report.Env{Driver: driver, URL: report.NewURL(config.Redact(s.url)), Dir: dir}
+	env.Driver, env.URL = "postgres", report.NewURL(config.Redact(s.url))
+	if s.isDSQL() {
+		env.Driver = "dsql"
+	}
+	return env
 }
 
 // load reads the migrations of an environment's directory, with the Go
@@ -201,7 +187,6 @@ func (a *app) load(ctx context.Context, s settings) ([]aurora.Migration, error) 
 	if ok && !a.hasGo {
 		return nil, a.becomeGo(ctx, s, dir)
 	}
-	a.loaded = true
 	return a.loadFiles(s)
 }
 
@@ -222,7 +207,11 @@ func (a *app) loadFiles(s settings) ([]aurora.Migration, error) {
 	if err != nil {
 		return nil, directoryError(err)
 	}
-	return aurora.Sort(append(migrations, code...))
+	migrations = append(migrations, code...)
+	if err := checkPlace(s, migrations); err != nil {
+		return nil, err
+	}
+	return aurora.Sort(migrations)
 }
 
 // loadSQL reads the .sql files of an environment's directory.
@@ -236,6 +225,8 @@ func (a *app) loadSQL(s settings, allowEmpty bool) ([]aurora.Migration, error) {
 			fsys[name] = &fstest.MapFile{Data: data, Mode: 0o444}
 		}
 		migrations, err = sqlfile.Load(fsys, opts)
+	} else if s.files != nil {
+		migrations, err = sqlfile.LoadFS(s.files, s.dir, opts)
 	} else {
 		migrations, err = sqlfile.LoadDir(s.dir, opts)
 	}

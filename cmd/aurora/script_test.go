@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"aurora":   func() { os.Exit(cli.Main()) },
 		"goaurora": func() { os.Exit(cli.Main(goMigrations())) },
+		"shop":     func() { os.Exit(cli.Main(shopMigrations())) },
 	})
 }
 

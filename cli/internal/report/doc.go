@@ -79,6 +79,8 @@ type AppliedFile struct {
 	End     time.Time
 	Skipped int      `json:"Skipped,omitempty"` // statements an earlier run did
 	Applied []string `json:"Applied,omitempty"` // statements that ran, the failed one included
+	// Functions are the indexes of those in Applied that are functions in Go.
+	Functions map[int]bool `json:"-"`
 	// Rewrites are the statements that the database was sent in other words.
 	Rewrites []*Rewrite `json:"Rewrites,omitempty"`
 	// Refused are, in a dry run, the statements that the database would not take.
@@ -252,9 +254,16 @@ type Status struct {
 	LastHolder string `json:"LastHolder,omitempty"`
 	// Activity is what goes on in the database because of that attempt.
 	Activity string `json:"Activity,omitempty"`
+	// History says where the history is kept when it is not the database.
+	History string `json:"History,omitempty"`
 	// LockedBy is who holds the lock, where it was asked for.
 	LockedBy string `json:"LockedBy,omitempty"`
 
+	// Code says that the migration with Count and Total has functions in Go, and
+	// so that what failed need not be SQL.
+	Code bool `json:"-"`
+	// About is the first line of what the next migration says of itself.
+	About string `json:"About,omitempty"`
 	// Checkpoint says that Next is a snapshot to start from.
 	Checkpoint bool `json:"-"`
 }
@@ -287,7 +296,7 @@ func counted(word string, ok, failed int) string {
 }
 
 func (p Paint) summary(indent string, took time.Duration, files []*AppliedFile, dryRun bool) string {
-	var filesOK, filesFailed, stmtsOK, stmtsFailed, checksOK, checksFailed int
+	var filesOK, filesFailed, stmtsOK, stmtsFailed, funcsOK, funcsFailed, checksOK, checksFailed int
 	for _, f := range files {
 		for _, c := range f.Checks {
 			for _, s := range c.Stmts {
@@ -298,13 +307,19 @@ func (p Paint) summary(indent string, took time.Duration, files []*AppliedFile, 
 				}
 			}
 		}
-		stmtsOK += len(f.Applied)
+		stmtsOK += len(f.Applied) - len(f.Functions)
+		funcsOK += len(f.Functions)
 		if f.Error == nil {
 			filesOK++
 			continue
 		}
 		filesFailed++
-		if !f.checksFailed() && len(f.Applied) > 0 {
+		switch {
+		case f.checksFailed() || len(f.Applied) == 0:
+		case f.Functions[len(f.Applied)-1] && f.refused() == 0:
+			funcsOK--
+			funcsFailed++
+		default:
 			n := max(1, f.refused())
 			stmtsOK -= n
 			stmtsFailed += n
@@ -317,6 +332,7 @@ func (p Paint) summary(indent string, took time.Duration, files []*AppliedFile, 
 	lines := []string{first}
 	for _, s := range []string{
 		counted("migration", filesOK, filesFailed), checks(checksOK, checksFailed), counted("sql statement", stmtsOK, stmtsFailed),
+		counted("function", funcsOK, funcsFailed),
 	} {
 		if s != "" {
 			lines = append(lines, s)

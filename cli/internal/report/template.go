@@ -2,11 +2,8 @@ package report
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"maps"
 	"strings"
-	"text/template"
 )
 
 // JSON is the template that --json stands for.
@@ -21,43 +18,49 @@ func (e *FormatError) Error() string { return "format template: " + e.Err.Error(
 // Unwrap returns the reason.
 func (e *FormatError) Unwrap() error { return e.Err }
 
-// A Format is a parsed template for the output of a command.
-type Format struct{ t *template.Template }
+// A Format says how the output of a command is written.
+type Format struct {
+	write func(w io.Writer, v any) error
+}
 
 // ParseFormat parses a Go template with Atlas's functions. The error is a
 // [*FormatError].
 func ParseFormat(text string, p Paint) (*Format, error) {
-	t, err := template.New("format").Funcs(funcs(p)).Parse(text)
+	if IsJSON(text) {
+		return &Format{func(w io.Writer, v any) error { return writeJSON(w, v, strings.HasSuffix(text, "\n")) }}, nil
+	}
+	write, err := parseTemplate(text, p)
 	if err != nil {
 		return nil, &FormatError{err}
 	}
-	return &Format{t}, nil
+	return &Format{write}, nil
 }
+
+// IsJSON reports whether a template is {{ json . }}, which needs no templates.
+func IsJSON(text string) bool { return strings.Join(strings.Fields(text), "") == "{{json.}}" }
 
 // Execute writes v by the template. An error of the template itself, such as a
 // field that v does not have, is a [*FormatError].
 func (f *Format) Execute(w io.Writer, v any) error {
 	var b strings.Builder
-	if err := f.t.Execute(&b, v); err != nil {
+	if err := f.write(&b, v); err != nil {
 		return &FormatError{err}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func funcs(p Paint) template.FuncMap {
-	m := template.FuncMap{
-		"cyan": p.Cyan, "green": p.Green, "red": p.Red, "yellow": p.Yellow, "redBgWhiteFg": p.RedBgWhiteFg,
+// writeJSON is the template {{ json . }}, for programs that have no others.
+func writeJSON(w io.Writer, v any, newline bool) error {
+	text, err := encodeJSON(v)
+	if err != nil {
+		return err
 	}
-	maps.Copy(m, template.FuncMap{
-		"add":        func(a, b int) int { return a + b },
-		"upper":      strings.ToUpper,
-		"json":       encodeJSON,
-		"json_merge": mergeJSON,
-		"indent_ln":  indentLn,
-		"default":    func(s *Status) string { return s.Text() },
-	})
-	return m
+	if newline {
+		text += "\n"
+	}
+	_, err = io.WriteString(w, text)
+	return err
 }
 
 // encodeJSON takes an indent, or a prefix and an indent.
@@ -73,17 +76,6 @@ func encodeJSON(v any, args ...string) (string, error) {
 		b, err = json.MarshalIndent(v, args[0], args[1])
 	}
 	return string(b), err
-}
-
-// mergeJSON joins objects; of a key that appears twice the later counts.
-func mergeJSON(objects ...string) (string, error) {
-	merged := map[string]any{}
-	for _, o := range objects {
-		if err := json.Unmarshal([]byte(o), &merged); err != nil {
-			return "", fmt.Errorf("json_merge: %w", err)
-		}
-	}
-	return encodeJSON(merged)
 }
 
 // indentLn indents all lines but the first.

@@ -91,10 +91,13 @@ func (s *Status) Text() string {
 	default:
 		b.WriteString(" " + p.Yellow(s.Status))
 	}
-	partly := s.Total > 0
+	partly, steps, sql := s.Total > 0, "statements", "SQL:  "
+	if s.Code {
+		steps, sql = "steps", "STEP: "
+	}
 	fmt.Fprintf(&b, "\n  %s Current Version: %s", dashes, p.Cyan(s.Current))
 	if partly {
-		fmt.Fprintf(&b, " (%s statements applied)", p.Yellow("%d", s.Count))
+		fmt.Fprintf(&b, " (%s %s applied)", p.Yellow("%d", s.Count), steps)
 	}
 	next := "UNKNOWN"
 	if s.Next != "" {
@@ -105,7 +108,10 @@ func (s *Status) Text() string {
 	}
 	fmt.Fprintf(&b, "\n  %s Next Version:    %s", dashes, next)
 	if partly {
-		fmt.Fprintf(&b, " (%s statements left)", p.Yellow("%d", s.Left()))
+		fmt.Fprintf(&b, " (%s %s left)", p.Yellow("%d", s.Left()), steps)
+	}
+	if s.About != "" {
+		fmt.Fprintf(&b, "\n  %s Next Migration:  %s", dashes, s.About)
 	}
 	fmt.Fprintf(&b, "\n  %s Executed Files:  %d", dashes, len(s.Applied))
 	if partly {
@@ -118,12 +124,15 @@ func (s *Status) Text() string {
 	case len(s.OutOfOrder) > 0:
 		b.WriteString(" (out of order)")
 	}
+	if s.History != "" {
+		fmt.Fprintf(&b, "\n  %s History:         %s", dashes, s.History)
+	}
 	b.WriteByte('\n')
-	s.writeTrouble(&b)
+	s.writeTrouble(&b, sql)
 	return b.String()
 }
 
-func (s *Status) writeTrouble(b *strings.Builder) {
+func (s *Status) writeTrouble(b *strings.Builder, sql string) {
 	p, dashes := s.Paint, s.Paint.Yellow("--")
 	if s.LastState != "" && s.LastState != "failed" {
 		state := p.Yellow(s.LastState)
@@ -140,9 +149,9 @@ func (s *Status) writeTrouble(b *strings.Builder) {
 	}
 	switch {
 	case s.LastState == "interrupted" && s.SQL != "":
-		fmt.Fprintf(b, "  %s SQL:   %s\n", dashes, s.SQL)
+		fmt.Fprintf(b, "  %s %s %s\n", dashes, sql, s.SQL)
 	case s.SQL != "":
-		fmt.Fprintf(b, "\nLast migration attempt had errors:\n  %s SQL:   %s\n  %s %s %s\n", dashes, s.SQL, dashes, p.Red("ERROR:"), s.Error)
+		fmt.Fprintf(b, "\nLast migration attempt had errors:\n  %s %s %s\n  %s %s %s\n", dashes, sql, s.SQL, dashes, p.Red("ERROR:"), s.Error)
 	case s.Error != "":
 		fmt.Fprintf(b, "\n  %s %s\n", p.Red("ERROR:"), s.Error)
 	}

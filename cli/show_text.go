@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/cli/internal/report"
+)
+
+// text is what show writes: the migration's description, the attempts, and what
+// comes next.
+func (s *biography) text(paint report.Paint) string {
+	var b strings.Builder
+	about := paint.Markdown(s.Description)
+	if about != "" || len(s.Attempts) == 0 {
+		fmt.Fprintf(&b, "%s  %s\n", aurora.Migration{Version: s.Version, Name: s.Name}.ID(), strings.ReplaceAll(s.Status, "_", " "))
+	}
+	if about != "" {
+		b.WriteString("  " + strings.ReplaceAll(about, "\n", "\n  ") + "\n")
+	}
+	if len(s.Attempts) == 0 {
+		b.WriteString("  (it has not run yet)\n")
+	}
+	for i, r := range s.Attempts {
+		if i > 0 || about != "" {
+			b.WriteByte('\n')
+		}
+		writeAttempt(&b, paint, r, s.Description)
+	}
+	if s.History != "" || s.Next != "" {
+		b.WriteByte('\n')
+	}
+	for _, l := range [][2]string{{"next", s.Next}, {"history", s.History}} {
+		if l[1] != "" {
+			fmt.Fprintf(&b, "%-12s %s\n", l[0], l[1])
+		}
+	}
+	// Lines of a description that are empty get no blanks.
+	return strings.TrimSuffix(strings.ReplaceAll(b.String(), "\n  \n", "\n\n"), "\n")
+}
+
+// writeAttempt writes one attempt at a migration that is described so.
+func writeAttempt(b *strings.Builder, paint report.Paint, r aurora.Revision, description string) {
+	fmt.Fprintf(b, "%s  %s %s", r.ID(), r.Direction, r.State)
+	if r.Kind != aurora.Applied {
+		fmt.Fprintf(b, " (%s)", r.Kind)
+	}
+	b.WriteString("\n")
+	line := func(name, value string) {
+		if value = strings.TrimRight(report.Plain(value), "\n"); value != "" {
+			fmt.Fprintf(b, "  %-10s %s\n", name, strings.ReplaceAll(value, "\n", "\n             "))
+		}
+	}
+	line("started", r.StartedAt.UTC().Format(time.RFC3339))
+	if !r.FinishedAt.IsZero() {
+		line("took", r.FinishedAt.Sub(r.StartedAt).String())
+	}
+	line("by", r.Holder.String())
+	line("reason", r.Holder.Reason)
+	line("with", r.Operator)
+	line("execution", r.ExecutionID)
+	line("steps", fmt.Sprintf("%d of %d", finished(r), r.Steps))
+	line("checkpoint", pretty(r.Checkpoint))
+	line("at", r.ErrorPos)
+	if r.ErrorPos == "" {
+		line("step", r.ErrorStep) // a function
+	} else {
+		line("statement", r.ErrorStep)
+	}
+	line("error", r.Error)
+	if r.Description != "" && r.Description != description {
+		fmt.Fprintf(b, "  %-10s %s\n", "about", strings.ReplaceAll(paint.Markdown(r.Description), "\n", "\n             "))
+	}
+	output := r.Output
+	if r.OutputDropped > 0 {
+		output = fmt.Sprintf("(%d older lines are gone: the last %d KB are kept)\n", r.OutputDropped, aurora.OutputLimit/1024) + output
+	}
+	line("output", output)
+}
+
+// pretty indents JSON, and leaves what is none as it is.
+func pretty(raw json.RawMessage) string {
+	var b bytes.Buffer
+	if err := json.Indent(&b, raw, "", "  "); err != nil {
+		return string(raw)
+	}
+	return b.String()
+}

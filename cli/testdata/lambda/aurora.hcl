@@ -1,0 +1,5 @@
+env "prod" {
+  history {
+    url = "dynamodb://${getenv("TABLE")}"
+  }
+}
