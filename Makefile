@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build quickstart test short fuzz bench fmt hash clean
+.PHONY: help build quickstart roles customers ui test short fuzz bench fmt hash clean
 
 GO ?= go
 
@@ -8,6 +8,12 @@ help: ## Show this help
 
 build: ## Build bin/aurora, small and static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/aurora ./cmd/aurora
+
+roles: build ## Run examples/roles on a DynamoDB that is started for it
+	AURORA_TEST_FETCH=1 $(GO) run ./tools/dynamodb sh -c 'cd examples/roles && $(GO) run ./demo && for c in apply status "show add-user-roles"; do ../../bin/aurora migrate --env local $$c; done'
+
+customers: build ## Apply examples/customers, expand to contract, to a local Aurora DSQL
+	cd examples/customers && AURORA_PG_FETCH=1 ../../bin/aurora migrate --env local apply
 
 quickstart: build ## Apply examples/quickstart to a local Aurora DSQL
 	cd examples/quickstart && AURORA_PG_FETCH=1 ../../bin/aurora migrate --env local apply
@@ -38,9 +44,14 @@ bench: ## Run the benchmarks
 fmt: ## Format the code
 	gofmt -w .
 
+ui: ## Build the dashboard's pages into ui/dist
+	npm --prefix ui ci --no-audit --no-fund
+	npm --prefix ui run build
+
 hash: build ## Recompute the examples' atlas.sum
 	bin/aurora migrate hash --dir file://examples/quickstart/migrations
 	bin/aurora migrate hash --dir file://examples/shop/migrations
+	bin/aurora migrate hash --dir file://examples/customers/migrations
 
 clean: ## Remove what was built, and the examples' databases
 	rm -rf bin examples/*/.aurora

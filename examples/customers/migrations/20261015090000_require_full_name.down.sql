@@ -1,0 +1,1 @@
+ALTER TABLE customers DROP CONSTRAINT full_name_given;
