@@ -31,6 +31,8 @@ var layers = map[string][]string{
 	"dynamo":           {"", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	"filestore":        {"", "internal/filelock"},
 	"backfill":         {"", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
+	"internal/gobuild": {"", "sqlfile"},
+	"bundle":           {"", "internal/gobuild", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	// Floor 3.
 	"localdsql/engine":           {"internal/filelock", "github.com/jackc/pgx/v5"},
 	"localdsql/internal/policy":  {"internal/sqllex", "dsql"},
@@ -39,21 +41,31 @@ var layers = map[string][]string{
 	"localdsql": {
 		"localdsql/engine", "localdsql/internal", "internal/filelock", "dsql", "github.com/jackc/pgx/v5", "github.com/aws/aws-sdk-go-v2",
 	},
+	"lambdahandler": {"", "github.com/aws/aws-lambda-go", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
+	"locallambda":   {},
+	"fargate":       {"", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
+	"ui":            {},
+	"dashboard":     {"", "ui"},
 	// Floor 4.
 	"internal/config": {
 		"ariga.io/atlas", "github.com/hashicorp/hcl/v2", "github.com/zclconf/go-cty",
 		"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "github.com/jackc/pgx/v5",
 	},
-	"internal/gobuild": {"", "sqlfile"},
+	"internal/account": {"gopkg.in/ini.v1", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	"cli": {
-		"", "sqlfile", "postgres", "dsql", "dynamo", "filestore", "localdsql", "localdsql/engine",
-		"internal/config", "internal/gobuild", "cli/internal",
-		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jackc/pgx/v5", "golang.org/x/term",
+		"", "sqlfile", "postgres", "dsql", "dynamo", "filestore", "bundle", "fargate", "lambdahandler", "locallambda", "dashboard",
+		"localdsql", "localdsql/engine", "internal/account", "internal/config", "internal/gobuild", "cli/internal",
+		"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jackc/pgx/v5", "github.com/aws/aws-lambda-go", "github.com/aws/aws-sdk-go-v2", "golang.org/x/term",
 	},
 	// Floor 5.
-	"cmd/aurora":       {"cli"},
-	"tools/testreport": {},
-	"docs":             {},
+	"cmd/aurora":          {"cli"},
+	"cmd/aurora-runner":   {"bundle"},
+	"cmd/aurora-dispatch": {"fargate", "github.com/aws/aws-lambda-go", "github.com/aws/aws-sdk-go-v2"},
+	"tools/testreport":    {},
+	"tools/dynamodb":      {"internal/dynamotest"},
+	"tools/image":         {},
+	"examples":            {"", "backfill", "github.com/aws/aws-sdk-go-v2"},
+	"docs":                {},
 	// For tests only: no package may import it.
 	"internal/pgtest":     {"", "localdsql/engine", "github.com/jackc/pgx/v5"},
 	"internal/dynamotest": {"github.com/aws/aws-sdk-go-v2"},

@@ -69,7 +69,7 @@ func build(t *testing.T) string {
 // TestCommands plays the stories of the pages, and what the README shows.
 func TestCommands(t *testing.T) {
 	bin := build(t)
-	for _, page := range []string{"migrations.md", "operations.md", "atlas.md", "code.md", "dsql.md", "local.md"} {
+	for _, page := range []string{"migrations.md", "operations.md", "atlas.md", "code.md", "dsql.md", "local.md", "fargate.md", "init-container.md", "bundle.md"} {
 		t.Run(page, func(t *testing.T) {
 			lines := readLines(t, page)
 			p := &player{page: page, bin: bin, dsql: page == "dsql.md" || page == "local.md"}

