@@ -61,6 +61,17 @@ var withBackends = backends{
 	backend = CASE WHEN $3::boolean THEN NULL ELSE backend END`,
 }
 
+// evictSQL ends what the last holder's session still does, and those of its
+// steps of Go code, which have its mark. A pooler may have given the session to
+// somebody else, whose name is another. It is asked before a takeover, for what
+// may hold locks, and after it, for a lease that ended in between.
+const evictSQL = `SELECT pg_terminate_backend(a.pid, 2000) FROM {l} l JOIN pg_catalog.pg_stat_activity a
+		ON l.expires_at <= clock_timestamp() AND a.pid = l.backend AND a.backend_start = l.backend_start AND a.application_name = l.backend_name
+		OR a.pid = l.last_backend AND a.backend_start = l.last_start AND a.application_name = l.last_name
+		OR l.expires_at <= clock_timestamp() AND l.backend IS NOT NULL AND l.backend_name LIKE 'aurora-________' AND a.application_name = l.backend_name || '-step'
+		OR l.last_backend IS NOT NULL AND l.last_name LIKE 'aurora-________' AND a.application_name = l.last_name || '-step'
+	WHERE l.project = $1 AND a.pid <> pg_backend_pid()`
+
 func newSQL(schema string, d Dialect) SQL {
 	b := backends{}
 	if d.Sessions {
@@ -97,17 +108,7 @@ func newSQL(schema string, d Dialect) SQL {
 	ON CONFLICT (project) DO UPDATE SET token = l.token + 1, holder = EXCLUDED.holder, acquired_at = clock_timestamp(),
 		expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'{new backend}
 	WHERE l.expires_at <= clock_timestamp() RETURNING token::text`),
-		// What the last holder's session still does, it must not do any longer, nor
-		// those of its steps of Go code, which have its mark. A pooler may have given
-		// it to somebody else, whose name is another.
-		// It is asked before a takeover, for what may hold locks, and after it, for
-		// a lease that ended in between.
-		evict: fill(`SELECT pg_terminate_backend(a.pid, 2000) FROM {l} l JOIN pg_catalog.pg_stat_activity a
-		ON l.expires_at <= clock_timestamp() AND a.pid = l.backend AND a.backend_start = l.backend_start AND a.application_name = l.backend_name
-		OR a.pid = l.last_backend AND a.backend_start = l.last_start AND a.application_name = l.last_name
-		OR l.expires_at <= clock_timestamp() AND l.backend IS NOT NULL AND l.backend_name LIKE 'aurora-________' AND a.application_name = l.backend_name || '-step'
-		OR l.last_backend IS NOT NULL AND l.last_name LIKE 'aurora-________' AND a.application_name = l.last_name || '-step'
-	WHERE l.project = $1 AND a.pid <> pg_backend_pid()`),
+		evict: fill(evictSQL),
 		lease: fill(`SELECT token::text, holder, (extract(epoch from expires_at) * 1000000)::bigint::text
 	FROM {l} WHERE project = $1 AND expires_at > clock_timestamp()`),
 		renew: fill(`UPDATE {l} SET expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'
