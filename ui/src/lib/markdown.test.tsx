@@ -1,6 +1,16 @@
 import { cleanup, render, screen } from "@testing-library/react";
-import { afterEach, describe, expect, it, test } from "vitest";
-import { decode, Markdown, safeUrl } from "./markdown.tsx";
+import { afterEach, describe, expect, it, test, vi } from "vitest";
+import { decode, deepest, Markdown, safeUrl } from "./markdown.tsx";
+
+// Nothing that is known breaks a description while it is drawn, so one part is made to.
+vi.mock("../parts/sql.tsx", async (original) => {
+  const { Sql, ...rest } = await original<typeof import("../parts/sql.tsx")>();
+  const Breaking = ({ text }: { text: string }) => {
+    if (text === "BREAK") throw new Error("broken");
+    return <Sql text={text} />;
+  };
+  return { ...rest, Sql: Breaking };
+});
 
 afterEach(cleanup);
 
@@ -54,6 +64,47 @@ describe("hostile markdown", () => {
     expect(html(`${"> ".repeat(200)}x`).textContent).toContain("x");
     expect(html("[".repeat(5000)).textContent).toHaveLength(5000);
     expect(html("*a ".repeat(2000)).textContent).toContain("*a");
+  });
+
+  test.each([
+    ["quotes", ">".repeat(20_000)],
+    ["lists", `${"- ".repeat(4000)}x`],
+  ])("shows %s as written where they are too deep to read", (_, text) => {
+    const root = html(text);
+    expect(root.querySelector("pre")?.textContent).toBe(text);
+    expect(root.querySelector("blockquote, li")).toBeNull();
+  });
+
+  test.each([
+    ["blockquote", `${"> ".repeat(300)}x`],
+    ["li", `${"- ".repeat(300)}x`],
+    ["em, strong", `${"*a **b ".repeat(100)}x${"** c* d".repeat(100)}`],
+  ])("draws no more than so many %s inside of each other", (what, text) => {
+    const root = html(text);
+    expect(root.querySelectorAll(what).length).toBeGreaterThan(deepest - 3);
+    expect(root.querySelectorAll(what).length).toBeLessThanOrEqual(deepest);
+    expect(root.textContent).toContain("x");
+  });
+
+  it("keeps a mistake to itself, and begins anew with another text", () => {
+    const silent = vi.spyOn(console, "error").mockImplementation(() => {});
+    const page = (text: string) => (
+      <>
+        <p>The statement that failed</p>
+        <Markdown text={text} />
+      </>
+    );
+    try {
+      const text = "about\n\n```sql\nBREAK\n```";
+      const { container, rerender } = render(page(text));
+      expect(screen.getByText("The statement that failed")).toBeTruthy();
+      expect(container.querySelector("pre")?.textContent).toBe(text);
+      expect(screen.queryByRole("alert")).toBeNull();
+      rerender(page("*fine*"));
+      expect(container.querySelector("em")?.textContent).toBe("fine");
+    } finally {
+      silent.mockRestore();
+    }
   });
 });
 

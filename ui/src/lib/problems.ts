@@ -17,6 +17,7 @@ const titles: Record<string, string> = {
   out_of_order: "Something is out of order",
   read_only: "This dashboard may only read",
   reason_required: "A reason is needed",
+  reason_too_long: "The reason is too long",
   start_failed: "The run could not be started",
   store_unavailable: "The history does not answer",
   unknown_target: "There is no such migration",

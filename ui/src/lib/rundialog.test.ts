@@ -60,7 +60,11 @@ it("says why a plan is not possible", () => {
   expect(missing({ ...plan, count: 0 }, plan.head, nothing)).toBe("There is nothing to do.");
 });
 
-it("bounds the reason", () => {
-  expect(missing(plan, plan.head, { reason: "x".repeat(1001), confirm: "" })).toMatch(/longer/);
-  expect(missing(plan, plan.head, { reason: "x".repeat(1000), confirm: "" })).toBeUndefined();
+test.each([
+  ["x", 4000],
+  ["é", 2000],
+  ["🙂", 1000],
+])("bounds the reason as the server does, in bytes: %s", (letter, most) => {
+  expect(missing(plan, plan.head, { reason: letter.repeat(most), confirm: "" })).toBeUndefined();
+  expect(missing(plan, plan.head, { reason: letter.repeat(most + 1), confirm: "" })).toMatch(/4000 bytes/);
 });

@@ -4,8 +4,8 @@ import type { Plan } from "./types.ts";
 
 export type Answers = { reason: string; confirm: string };
 
-/** The longest reason that the server takes. */
-export const reasonLimit = 1000;
+/** The longest reason that the server takes, in bytes of UTF-8. */
+export const reasonLimit = 4000;
 
 /** bareName returns a migration's name without its version: "order_totals". */
 export function bareName(id: string): string {
@@ -31,7 +31,8 @@ export function missing(plan: Plan, head: string, answers: Answers): string | un
   if (plan.count === 0) return "There is nothing to do.";
   const reason = answers.reason.trim();
   if (plan.needsReason && reason === "") return "Say why.";
-  if (reason.length > reasonLimit) return `The reason is longer than ${reasonLimit} characters.`;
+  if (new TextEncoder().encode(reason).length > reasonLimit)
+    return `The reason is longer than ${reasonLimit} bytes.`;
   if (plan.confirm && !confirms(answers.confirm, plan.confirm))
     return `Type ${bareName(plan.confirm)} to confirm.`;
   return undefined;

@@ -1,6 +1,6 @@
 import { KeyRound } from "lucide-react";
 import { useState } from "react";
-import { api, problemOf } from "../lib/api.ts";
+import { ApiError, api, problemOf } from "../lib/api.ts";
 import type { Problem } from "../lib/types.ts";
 import { Button, Failure } from "../parts/basics.tsx";
 
@@ -43,6 +43,24 @@ function Told({ problem, onDone }: { problem: Problem; onDone: () => void }) {
   );
 }
 
+const notKept = "The browser did not keep the cookie: this page must be opened by https.";
+
+/** refused is why nobody is signed in, as the pages show problems. */
+function refused(detail: string): ApiError {
+  return new ApiError({ title: "You are not signed in", status: 401, code: "not_signed_in", detail });
+}
+
+// A browser drops a Secure cookie of a page that came by http, and says so to
+// nobody: only the next request shows that it is missing.
+async function cookieKept(): Promise<boolean> {
+  try {
+    await api.session();
+  } catch (failure) {
+    return problemOf(failure).status !== 401; // anything else the page itself will tell
+  }
+  return true;
+}
+
 function TokenForm({ onDone }: { onDone: () => void }) {
   const [token, setToken] = useState("");
   const [busy, setBusy] = useState(false);
@@ -52,10 +70,11 @@ function TokenForm({ onDone }: { onDone: () => void }) {
     setError(undefined);
     try {
       await api.signIn(token.trim());
-      onDone();
+      if (await cookieKept()) onDone();
+      else setError(refused(notKept));
     } catch (failure) {
       const problem = problemOf(failure);
-      setError(problem.status === 401 ? new Error("This token is not the right one.") : failure);
+      setError(problem.status === 401 ? refused("This token is not the right one.") : failure);
     } finally {
       setBusy(false);
     }

@@ -13,6 +13,9 @@ const tones = {
   ERROR: "tone-fail text-tone",
 };
 
+/** How many lines are drawn unasked: the newest. */
+export const linesShown = 2000;
+
 export function Output(props: {
   text: string;
   dropped: number;
@@ -23,15 +26,17 @@ export function Output(props: {
   const { text, dropped, truncated, live, loading } = props;
   const shown = useDeferredValue(text);
   const [raw, setRaw] = useState(false);
+  const [all, setAll] = useState(false);
   const [follow, setFollow] = useState(true);
   const box = useRef<HTMLElement>(null);
   const lines = useMemo(() => shown.replace(/\n$/, "").split("\n"), [shown]);
+  const first = all || raw ? 0 : Math.max(0, lines.length - linesShown);
   const readable = useMemo(() => lines.some((line) => parseLine(line).message !== undefined), [lines]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: new lines move the end
   useLayoutEffect(() => {
     if (live && follow && box.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [shown, live, follow]);
+  }, [shown, live, follow, all, raw]);
 
   const onScroll = () => {
     const el = box.current;
@@ -78,13 +83,31 @@ export function Output(props: {
           onScroll={onScroll}
           className="max-h-112 overflow-auto px-4 py-2.5 font-mono text-xs leading-5"
         >
-          {lines.map((line, i) => (
-            // A line keeps its key when others fall out before it.
-            <Line key={dropped + i} text={line} raw={raw} />
-          ))}
+          {first > 0 && <Earlier lines={lines.length} onAll={() => setAll(true)} />}
+          {raw ? (
+            // One node, however many lines.
+            <div className="break-words whitespace-pre-wrap">{shown}</div>
+          ) : (
+            lines.slice(first).map((line, i) => (
+              // A line keeps its key when others fall out before it.
+              <Line key={dropped + first + i} text={line} />
+            ))
+          )}
         </section>
       )}
     </Panel>
+  );
+}
+
+function Earlier({ lines, onAll }: { lines: number; onAll: () => void }) {
+  return (
+    <p className="mb-2 flex flex-wrap items-center gap-2 font-sans text-ink-2 text-sm">
+      The last {count(linesShown)} lines are here; {plural(lines - linesShown, "line")} before them{" "}
+      {lines - linesShown === 1 ? "is" : "are"} not.
+      <Button look="ghost" className="h-7 px-2" onClick={onAll}>
+        Show all {count(lines)} lines
+      </Button>
+    </p>
   );
 }
 
@@ -110,9 +133,9 @@ export function LiveMark() {
   );
 }
 
-const Line = memo(function Line({ text, raw }: { text: string; raw: boolean }) {
+const Line = memo(function Line({ text }: { text: string }) {
   const line = parseLine(text);
-  if (raw || line.message === undefined) {
+  if (line.message === undefined) {
     return <div className="min-h-5 break-words whitespace-pre-wrap">{line.text}</div>;
   }
   const date = parseTime(line.time);

@@ -6,7 +6,7 @@ import { cardsOf } from "../pages/dashboard.tsx";
 import { advice } from "./attempt.tsx";
 import { Badge, MigrationName, Time } from "./basics.tsx";
 import { difference, pairsOf } from "./compare.tsx";
-import { Output } from "./output.tsx";
+import { linesShown, Output } from "./output.tsx";
 import { settled } from "./runview.tsx";
 import { firstShown, Statements } from "./statements.tsx";
 import { spanOf } from "./timeline.tsx";
@@ -104,6 +104,45 @@ describe("Output", () => {
     expect(screen.getByText("Nothing was written.")).toBeTruthy();
     rerender(<Output {...props} text="" live />);
     expect(screen.getByText("Nothing was written yet.")).toBeTruthy();
+  });
+
+  const long = Array.from({ length: linesShown + 1000 }, (_, i) => `line ${i + 1}`);
+  const box = () => screen.getByRole("region", { name: "Captured output" });
+  const drawn = () => [...box().querySelectorAll("div")].map((line) => line.textContent);
+
+  it("draws the newest lines, and the rest on request", async () => {
+    const { rerender } = render(<Output {...props} text={`${long.join("\n")}\n`} live />);
+    expect(drawn()).toEqual(long.slice(1000));
+    expect(screen.getByText(/1,000 lines before them are not/)).toBeTruthy();
+    rerender(<Output {...props} text={`${[...long, "new"].join("\n")}\n`} live />);
+    expect(drawn()).toEqual([...long.slice(1001), "new"]);
+    await userEvent.click(screen.getByRole("button", { name: "Show all 3,001 lines" }));
+    expect(drawn()).toEqual([...long, "new"]);
+    expect(screen.queryByRole("button", { name: /^Show all/ })).toBeNull();
+  });
+
+  it("draws all where it is not too much", () => {
+    render(<Output {...props} text={long.slice(0, linesShown).join("\n")} />);
+    expect(drawn()).toHaveLength(linesShown);
+    expect(screen.queryByRole("button", { name: /^Show all/ })).toBeNull();
+  });
+
+  it("keeps a line's element when earlier ones fall out", () => {
+    const { rerender } = render(<Output {...props} text={long.join("\n")} live />);
+    const last = box().lastElementChild;
+    rerender(<Output {...props} text={[...long.slice(5), "new"].join("\n")} dropped={5} truncated live />);
+    expect(box().lastElementChild?.previousElementSibling).toBe(last);
+  });
+
+  it("gives all of it raw and copied", async () => {
+    const text = `time=x level=INFO msg="a b"\n${long.join("\n")}\n`;
+    render(<Output {...props} text={text} />);
+    const user = userEvent.setup(); // which brings a clipboard
+    await user.click(screen.getByRole("button", { name: "Copy the output" }));
+    expect(await navigator.clipboard.readText()).toBe(text);
+    await user.click(screen.getByRole("button", { name: "Raw" }));
+    expect(drawn()).toEqual([text]);
+    expect(screen.queryByRole("button", { name: /^Show all/ })).toBeNull();
   });
 });
 

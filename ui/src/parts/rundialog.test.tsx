@@ -204,3 +204,18 @@ it("shows every other refusal with its advice", async () => {
   expect(alert.textContent).toContain("ada@build-7");
   expect(press().disabled).toBe(false);
 });
+
+it("takes a reason as long as the server does, and shows when it is too long for it", async () => {
+  const detail = "The reason is longer than 4000 bytes.";
+  refusal = { title: "Unprocessable Entity", status: 422, code: "reason_too_long", detail };
+  plans = [{ ...plan, confirm: undefined }];
+  const user = await open();
+  const reason = "x".repeat(4000);
+  await user.click(screen.getByLabelText(/^Reason/));
+  await user.paste(reason);
+  await user.click(press());
+  const alert = await screen.findByRole("alert");
+  expect(alert.textContent).toContain("The reason is too long");
+  expect(alert.textContent).toContain(detail);
+  expect(posts[0]?.body).toEqual({ target: "1", expectedHead: "7.3", reason });
+});

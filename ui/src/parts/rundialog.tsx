@@ -5,7 +5,7 @@ import { RotateCw } from "lucide-react";
 import { createContext, type ReactNode, use, useCallback, useId, useState } from "react";
 import { api, type PlanQuery, problemOf, type Started } from "../lib/api.ts";
 import { plural } from "../lib/format.ts";
-import { type Answers, bareName, missing, moved } from "../lib/rundialog.ts";
+import { type Answers, bareName, missing, moved, reasonLimit } from "../lib/rundialog.ts";
 import { useShared } from "../lib/store.tsx";
 import type { Direction, Plan, Problem } from "../lib/types.ts";
 import { Button, Failure, MigrationName, Skeleton } from "./basics.tsx";
@@ -208,7 +208,8 @@ function Questions({ plan, answers, onChange }: QuestionsProps) {
         <textarea
           id={`${id}reason`}
           rows={2}
-          maxLength={1000}
+          // In UTF-16 units, which are never more than bytes: missing counts those.
+          maxLength={reasonLimit}
           required={plan.needsReason}
           placeholder="Kept with the execution, for whoever reads the history"
           className="field mt-1 block w-full resize-y"
