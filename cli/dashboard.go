@@ -193,10 +193,9 @@ func (a *app) serveDashboard(ctx context.Context, cfg dashboard.Config, o listen
 		return &usageError{Err: fmt.Errorf("listen for the browser: %w", err), Hint: "another program may have the port; --port 0 takes a free one"}
 	}
 	base := baseURL(listener.Addr())
-	cfg.Auth, cfg.Hosts = auth, o.hosts
-	if auth.Once != "" {
-		_, port, _ := net.SplitHostPort(listener.Addr().String())
-		cfg.Hosts = []string{"127.0.0.1:" + port, "localhost:" + port, "[::1]:" + port}
+	cfg.Auth, cfg.Hosts = auth, append(loopbackHosts(listener.Addr()), o.hosts...)
+	if auth.Once == "" {
+		cfg.User = tokenHolder
 	}
 	cfg.Logger, cfg.Hide = a.log, a.secrets.hide
 	handler, err := dashboard.New(cfg)

@@ -67,7 +67,10 @@ func (a *app) awsDashboard(ctx context.Context, o awsOptions, project string) (d
 	if err != nil {
 		return cfg, &usageError{Err: err}
 	}
+	// The function records itself as who ran it.
+	asks := aurora.CurrentHolder("")
 	cfg = dashboard.Config{
+		User:  asks.User + "@" + asks.Host,
 		Store: store, StoreKind: "dynamodb", Project: project, Env: o.profile, Version: buildVersion(),
 		Target: fmt.Sprintf("table %s in %s", table.Name, acct.Region()), Protected: o.protected,
 	}
@@ -241,6 +244,9 @@ func (a *app) findResource(ctx context.Context, name, what, flag string, look fu
 	i, err := a.choose(ctx, "Which "+what+"?", lines, flag)
 	if err != nil || i < 0 {
 		return account.Resource{}, err
+	}
+	if len(found) == 1 && !found[i].Tagged {
+		a.say("%s %s, found by its name only; %s names another", what, found[i].Name, flag)
 	}
 	return found[i], nil
 }

@@ -62,6 +62,7 @@ func (a *app) serveLambda(cfg dashboard.Config, o listenOptions) error {
 		}
 		return who, nil
 	}
+	cfg.User = tokenHolder // Identify has a name for all others
 	cfg.Hosts, cfg.Polling, cfg.Logger, cfg.Hide = o.hosts, true, a.log, a.secrets.hide
 	handler, err := dashboard.New(cfg)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -24,6 +25,9 @@ import (
 // tokenVariable has the fixed token of a dashboard that others can reach. It
 // is no flag: those are visible to everybody on the machine.
 const tokenVariable = "AURORA_DASHBOARD_TOKEN"
+
+// tokenHolder is who is recorded for those who have only that.
+const tokenHolder = "token holder"
 
 // listenOptions say where a dashboard is served, and to whom.
 type listenOptions struct {
@@ -38,7 +42,7 @@ type listenOptions struct {
 func (o *listenOptions) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.port, "port", 3100, "port to listen on; 0 takes a free one")
 	fs.StringVar(&o.address, "listen", "127.0.0.1", "`address` to listen on; another machine's browser needs a token or a JWT")
-	fs.StringSliceVar(&o.hosts, "host", nil, "host `name` that the dashboard is reached by from other machines; repeatable")
+	fs.StringSliceVar(&o.hosts, "host", nil, "host `name` that the dashboard is reached by from other machines, with the port unless it is 80 or 443; repeatable")
 	fs.StringVar(&o.jwtIssuer, "jwt-issuer", "", "`URL` of the identity provider whose JSON Web Tokens are believed")
 	fs.StringVar(&o.jwtAudience, "jwt-audience", "", "`name` that the tokens must be made for")
 	fs.StringVar(&o.jwtHeader, "jwt-header", "", "request `header` with the token (default Authorization)")
@@ -69,8 +73,34 @@ func (a *app) dashboardAuth(o listenOptions) (dashboard.Auth, error) {
 			Hint: "set " + tokenVariable + " to a token of at least 20 characters, or give --jwt-issuer and --jwt-audience",
 		}
 	}
+	if len(o.hosts) > 0 {
+		return auth, &usageError{
+			Err:  errors.New("--host is for a dashboard that others can reach, and this one is for a browser on this machine"),
+			Hint: "leave it out, or set " + tokenVariable + ", or give --jwt-issuer and --jwt-audience",
+		}
+	}
 	auth.Once = dashboard.NewToken()
 	return auth, nil
+}
+
+// loopbackHosts are the names by which a browser on this machine reaches an
+// address of the loopback interface. There are none for other addresses, whose
+// names are not known here.
+func loopbackHosts(addr net.Addr) []string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil || !dashboard.IsLoopback(host) {
+		return nil
+	}
+	var out []string
+	for _, name := range []string{"127.0.0.1", "localhost", "[::1]", strings.TrimSuffix(addr.String(), ":"+port)} {
+		if slices.Contains(out, name+":"+port) {
+			continue
+		}
+		if out = append(out, name+":"+port); port == "80" {
+			out = append(out, name) // browsers leave that one out
+		}
+	}
+	return out
 }
 
 func baseURL(addr net.Addr) string {

@@ -9,11 +9,12 @@ import (
 	"github.com/aurora-migrate/aurora"
 )
 
-// attemptOf describes a revision, whole.
-func (s *server) attemptOf(snap *snapshot, e entry, r aurora.Revision) attemptJSON {
+// attemptOf describes a revision, whole, with as much of its statements as the
+// budget has.
+func (s *server) attemptOf(snap *snapshot, e entry, r aurora.Revision, budget *int) attemptJSON {
 	a := s.bareAttempt(snap, r)
 	a.ID, a.Version = e.id, e.version()
-	a.Description = s.hideInSource(clip(r.Description, maxDescription))
+	a.Description = clip(s.hideInSource(r.Description), maxDescription)
 	a.Checkpoint = s.checkpointOf(r.Checkpoint)
 	a.Output, a.OutputDropped, a.OutputTruncated = s.hide(r.Output), r.OutputDropped, r.OutputDropped > 0
 	m := e.migration
@@ -25,7 +26,7 @@ func (s *server) attemptOf(snap *snapshot, e entry, r aurora.Revision) attemptJS
 	if r.Checksum != "" && m.Checksum != "" && r.Checksum != m.Checksum {
 		a.StatementsFrom = "edited"
 	}
-	a.Statements = s.statementsOf(*m, r.Direction, maxStatements)
+	a.Statements = s.statementsOf(*m, r.Direction, textLimits{maxStatements, maxStatement, budget})
 	failed := failedStep(r, steps)
 	if failed >= 0 {
 		a.ErrorIndex = &failed
@@ -51,7 +52,7 @@ func (s *server) bareAttempt(snap *snapshot, r aurora.Revision) attemptJSON {
 		StartedAt: r.StartedAt.UTC(), FinishedAt: r.FinishedAt.UTC(), Checksum: r.Checksum,
 		Steps: r.Steps, Done: r.Done, Begun: r.Begun,
 		Error: s.hide(r.Error), ErrorStep: s.hideInSource(r.ErrorStep), ErrorPos: r.ErrorPos,
-		Holder: s.holderOf(r.Holder), Operator: r.Operator, Reason: s.hide(r.Holder.Reason),
+		Holder: s.holderOf(r.Holder), Operator: s.hide(r.Operator), Reason: s.hide(r.Holder.Reason),
 	}
 	if !r.FinishedAt.IsZero() {
 		a.DurationMs = between(r.StartedAt, r.FinishedAt)
@@ -123,15 +124,44 @@ func stateOfStep(i, failed int, died bool, r aurora.Revision) string {
 	return stepPending
 }
 
+// briefStatement is how many bytes of a statement are left when the budget of
+// an answer is used up.
+const briefStatement = 200
+
+// textLimits bound the statements of one migration in an answer.
+type textLimits struct {
+	statements int
+	text       int  // bytes of one
+	budget     *int // bytes that the answer has left; shared, and never nil
+}
+
+// cut takes a text off the budget. Past that there are only beginnings, and
+// when those are as much again, nothing.
+func (l textLimits) cut(text string) (part string, isCut bool) {
+	limit := l.text
+	switch {
+	case *l.budget <= -maxTexts:
+		limit = 0
+	case *l.budget <= 0:
+		limit = min(limit, briefStatement)
+	}
+	if len(text) <= limit {
+		*l.budget -= len(text)
+		return text, false
+	}
+	*l.budget -= limit
+	return clip(text, limit), true
+}
+
 // statementsOf describes the steps of one direction, as they are written and,
 // where that differs, as they are sent.
-func (s *server) statementsOf(m aurora.Migration, d aurora.Direction, limit int) []statementJSON {
+func (s *server) statementsOf(m aurora.Migration, d aurora.Direction, l textLimits) []statementJSON {
 	steps := m.Steps(d)
-	out := make([]statementJSON, min(len(steps), limit))
+	out := make([]statementJSON, min(len(steps), l.statements))
 	for i := range out {
-		text := steps[i].String()
+		sql, cut := l.cut(s.hideInSource(steps[i].String()))
 		st, isSQL := steps[i].(aurora.Statement)
-		out[i] = statementJSON{Index: i, SQL: s.hideInSource(clip(text, maxStatement)), Go: !isSQL, Truncated: len(text) > maxStatement}
+		out[i] = statementJSON{Index: i, SQL: sql, Go: !isSQL, Truncated: cut}
 		if isSQL {
 			out[i].Pos = st.Pos()
 		}
@@ -145,10 +175,11 @@ func (s *server) statementsOf(m aurora.Migration, d aurora.Direction, limit int)
 		}
 		st := &out[rv.Statement]
 		if rv.SQL != "" {
-			st.Sent, st.Changes = s.hideInSource(clip(rv.SQL, maxStatement)), rv.Changes
+			sent, cut := l.cut(s.hideInSource(rv.SQL))
+			st.Sent, st.Changes, st.Truncated = sent, rv.Changes, st.Truncated || cut
 		}
 		if rv.Err != nil && st.Refused == "" {
-			st.Refused = s.hide(rv.Err.Error())
+			st.Refused = clip(s.hide(rv.Err.Error()), maxPlanText)
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -236,7 +237,7 @@ func (s *server) guard(r *http.Request, path string) error {
 	// https://www.w3.org/TR/fetch-metadata: none is a person who typed the
 	// address. Same-site is another port of this machine.
 	site := r.Header.Get("Sec-Fetch-Site")
-	if site != "" && site != "same-origin" && site != "none" || !originIs(r) {
+	if site != "" && site != "same-origin" && site != "none" || !s.knowsOrigin(r) {
 		s.log.Warn("refused a request from another site", "origin", clip(r.Header.Get("Origin"), 200), "site", clip(site, 20))
 		return problemf(http.StatusForbidden, "cross_origin", "Requests from pages of other sites are refused.")
 	}
@@ -257,15 +258,16 @@ func (s *server) guard(r *http.Request, path string) error {
 	return nil
 }
 
-// originIs reports whether the Origin header, if there is one, is this
-// handler's own. Proxies end TLS, so the scheme says nothing.
-func originIs(r *http.Request) bool {
+// knowsOrigin reports whether the Origin header, if there is one, is this
+// handler's own. Proxies end TLS, so the scheme says nothing, and some of them
+// replace Host: then only the configured names tell.
+func (s *server) knowsOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	return err == nil && u.Host != "" && (strings.EqualFold(u.Host, r.Host) || len(s.cfg.Hosts) > 0 && s.knowsHost(u.Host))
 }
 
 func (s *server) getSession(w http.ResponseWriter, r *http.Request) error {
@@ -280,7 +282,7 @@ func (s *server) getSession(w http.ResponseWriter, r *http.Request) error {
 	reason := s.readOnly()
 	return reply(w, http.StatusOK, sessionJSON{
 		Project: s.cfg.Project, Env: s.cfg.Env, Protected: s.cfg.Protected, ReadOnly: reason != "", ReadOnlyReason: reason,
-		Store: s.cfg.StoreKind, Target: s.hide(s.cfg.Target), User: c.name, CSRF: c.csrf, Events: events,
+		Store: s.cfg.StoreKind, Target: s.hide(s.cfg.Target), User: s.hide(cmp.Or(c.name, s.cfg.User)), CSRF: c.csrf, Events: events,
 		KnowsFiles: s.cfg.Migrations != nil, Runtime: s.cfg.Runtime, Version: s.cfg.Version, Now: time.Now().UTC(),
 	})
 }

@@ -46,11 +46,15 @@ type Config struct {
 	// Version is the program's, to show.
 	Version string
 
+	// User is who a caller is taken for that has proved no name, as with a
+	// token: it is recorded with the runs that such a caller asks for.
+	User string
 	// Auth says who may come in. There is no way to leave it open.
 	Auth Auth
 	// Hosts are the values of the Host header that are answered, with the port
-	// unless it is the default one. Empty means all, which [Auth.Once] does not
-	// allow.
+	// unless it is the default one. Pages of these hosts may ask, also where a
+	// proxy puts its own Host into requests. Empty means all, which [Auth.Once]
+	// does not allow.
 	Hosts []string
 	// Polling says that answers cannot be streamed, as behind a Lambda: pages
 	// ask again instead.
@@ -208,9 +212,11 @@ const (
 func (s *server) outer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header())
-		// Streams of events move it on; servers that cannot do this have limits of
-		// their own.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+		// Streams of events move them on; servers that cannot do this have limits of
+		// their own. What is left of a refused body is read after the answer, and
+		// nobody else bounds that.
+		conn, end := http.NewResponseController(w), time.Now().Add(answerTimeout)
+		_, _ = conn.SetWriteDeadline(end), conn.SetReadDeadline(end)
 		if !s.knowsHost(r.Host) {
 			s.log.Warn("refused a request for another host: a page may try to reach this machine", "host", clip(r.Host, 200))
 			s.fail(w, r, problemf(http.StatusForbidden, "bad_host",

@@ -92,6 +92,26 @@ func TestStory(t *testing.T) {
 	if diff := cmp.Diff([]string{"3_items rolled_back", "2_orders rolled_back", "1_users applied"}, statuses(l)); diff != "" {
 		t.Fatal(diff)
 	}
+	s.checkExecutions(undone, failed)
+	// What was planned before the rollback is no longer so.
+	p := s.refused(s.post("/api/rollback", map[string]any{"target": plan.Target, "expectedHead": plan.Head, "reason": ""}), http.StatusConflict, "head_moved")
+	if p.Head == "" || p.Head == plan.Head {
+		t.Error(p)
+	}
+	s.refused(s.post("/api/rollback", map[string]any{"target": "9"}), http.StatusBadRequest, "unknown_target")
+	s.refused(s.request(http.MethodGet, "/api/migrations/nobody", ""), http.StatusNotFound, "not_found")
+	s.refused(s.request(http.MethodGet, "/api/executions/nobody", ""), http.StatusNotFound, "not_found")
+	_, raw := s.do(s.request(http.MethodGet, "/api/migrations/2_orders", ""))
+	if !json.Valid(raw) || contains(raw, "<script>") {
+		t.Errorf("a script is in the answer as it stands: %s", raw)
+	}
+}
+
+// checkExecutions pages through three executions: the newest is a rollback, and
+// the oldest has failed.
+func (s *site) checkExecutions(undone, failed string) {
+	s.t.Helper()
+	t := s.t
 	var executions struct {
 		Executions []struct {
 			ID, Direction, State string
@@ -111,17 +131,5 @@ func TestStory(t *testing.T) {
 	s.get("/api/executions/"+failed, &execution)
 	if fmt.Sprint(execution.Migrations) != "[{1_users completed} {2_orders failed}]" {
 		t.Fatal(execution.Migrations)
-	}
-	// What was planned before the rollback is no longer so.
-	p := s.refused(s.post("/api/rollback", map[string]any{"target": plan.Target, "expectedHead": plan.Head, "reason": ""}), http.StatusConflict, "head_moved")
-	if p.Head == "" || p.Head == plan.Head {
-		t.Error(p)
-	}
-	s.refused(s.post("/api/rollback", map[string]any{"target": "9"}), http.StatusBadRequest, "unknown_target")
-	s.refused(s.request(http.MethodGet, "/api/migrations/nobody", ""), http.StatusNotFound, "not_found")
-	s.refused(s.request(http.MethodGet, "/api/executions/nobody", ""), http.StatusNotFound, "not_found")
-	_, raw := s.do(s.request(http.MethodGet, "/api/migrations/2_orders", ""))
-	if json.Valid(raw) && contains(raw, "<script>") {
-		t.Error("a script is in the answer as it stands")
 	}
 }

@@ -16,10 +16,12 @@ const (
 	eventsPath = "events"
 	// pollEvery is how often the history is read while somebody watches,
 	// pollBusy while a run goes on. Reading takes at most a twentieth of the
-	// time, so that a large history is not read all the time.
+	// time, so that a large history is not read all the time, but every pollMost
+	// at least.
 	pollEvery  = 2 * time.Second
 	pollBusy   = time.Second
 	pollShare  = 20
+	pollMost   = 30 * time.Second
 	beatEvery  = 15 * time.Second
 	sayEvery   = 250 * time.Millisecond // progress
 	maxClients = 64
@@ -73,9 +75,7 @@ func (s *server) state(snap, old *snapshot) stateJSON {
 
 func (s *server) getEvents(w http.ResponseWriter, r *http.Request) error {
 	if s.cfg.Polling || r.URL.Query().Get("poll") != "" {
-		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-		defer cancel()
-		snap, err := s.snapshot(ctx, historyAge)
+		snap, err := s.look(r.Context(), historyAge)
 		if err != nil {
 			return err
 		}
@@ -92,11 +92,12 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) stream(w http.ResponseWriter, r *http.Request, c *client) error {
-	snap, err := s.snapshot(r.Context(), pollEvery)
+	snap, err := s.look(r.Context(), pollEvery)
 	if err != nil {
 		return err
 	}
 	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // as the server's own, it would end the stream
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep events back
@@ -218,7 +219,7 @@ func (h *hub) poll(ctx context.Context, wakeup <-chan struct{}) {
 			}
 		}
 		if now := time.Now(); !now.Before(next) {
-			snap, err := s.look(ctx)
+			snap, err := s.look(ctx, historyAge/2)
 			took := time.Since(now)
 			wait := pollEvery
 			switch {
@@ -226,7 +227,7 @@ func (h *hub) poll(ctx context.Context, wakeup <-chan struct{}) {
 				return
 			case err != nil:
 				s.log.Warn("could not look for changes, will try again", "err", s.hide(err.Error()))
-				wait = 5 * pollEvery
+				wait, took = 5*pollEvery, 0
 			default:
 				if st := s.state(snap, old); st.ETag != said || old == nil {
 					// What changed since a page was told first is not known yet.
@@ -239,7 +240,7 @@ func (h *hub) poll(ctx context.Context, wakeup <-chan struct{}) {
 					wait = pollBusy
 				}
 			}
-			next = time.Now().Add(max(wait, pollShare*took))
+			next = time.Now().Add(min(max(wait, pollShare*took), pollMost))
 		}
 		select {
 		case <-ctx.Done():
@@ -259,10 +260,11 @@ func (h *hub) poll(ctx context.Context, wakeup <-chan struct{}) {
 	}
 }
 
-func (s *server) look(ctx context.Context) (*snapshot, error) {
+// look is snapshot with a limit of time, for requests that have none.
+func (s *server) look(ctx context.Context, age time.Duration) (*snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return s.snapshot(ctx, historyAge/2)
+	return s.snapshot(ctx, age)
 }
 
 // forget makes the next look read anew.

@@ -100,7 +100,7 @@ func (s *server) executionOf(snap *snapshot, e aurora.Execution) executionJSON {
 	}
 	for i, r := range e.Revisions {
 		if i == 0 {
-			out.First, out.Operator = r.ID(), r.Operator
+			out.First, out.Operator = r.ID(), s.hide(r.Operator)
 		}
 		out.Last = r.ID()
 		out.Counts.Total++

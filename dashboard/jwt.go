@@ -39,17 +39,24 @@ type JWT struct {
 	// Header is the request's header that has the token. Defaults to
 	// Authorization, after the word Bearer.
 	Header string
-	// Client fetches the keys. Defaults to one that gives up after 5 seconds.
+	// Client fetches the keys. Defaults to one that gives up after 5 seconds. It
+	// follows no redirect, which could lead away from https.
 	Client *http.Client
+
+	fetching sync.Mutex // whoever has it may ask the issuer
 
 	mu      sync.Mutex
 	keys    map[string]crypto.PublicKey
-	fetched time.Time // the last try
+	fetched time.Time // when they were
+	tried   time.Time // the last try
+	failed  error     // of the last try
 }
 
 const (
 	keysLife   = time.Hour   // then keys are fetched again
 	keysPause  = time.Minute // between two fetches because of an unknown key
+	keysRetry  = 5 * time.Second
+	keysWait   = 10 * time.Second // for the issuer
 	clockSkew  = time.Minute
 	maxJWT     = 16 << 10
 	maxKeySet  = 1 << 20
@@ -198,26 +205,49 @@ func checkSignature(alg string, key crypto.PublicKey, signed string, signature [
 // key returns a key of the issuer, fetching all of them when they are old or
 // this one is not among them.
 func (j *JWT) key(ctx context.Context, kid string) (crypto.PublicKey, error) {
+	if key, _, _ := j.known(kid); key != nil {
+		return key, nil
+	}
+	// Tokens with known keys do not wait for those without.
+	j.fetching.Lock()
+	defer j.fetching.Unlock()
+	key, mayTry, err := j.known(kid)
+	if key != nil || !mayTry {
+		return key, err
+	}
+	// Whoever sent the token may hang up, but others need the keys, too.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keysWait)
+	defer cancel()
+	keys, err := j.fetch(ctx)
+	j.keep(keys, err)
+	key, _, err = j.known(kid)
+	return key, err
+}
+
+// known returns a key that was fetched, or why there is none and whether the
+// issuer may be asked again.
+func (j *JWT) known(kid string) (key crypto.PublicKey, mayTry bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	key, ok := j.keys[kid]
-	age := time.Since(j.fetched)
-	if ok && age < keysLife {
-		return key, nil
+	if ok && time.Since(j.fetched) < keysLife {
+		return key, false, nil
 	}
-	if j.fetched.IsZero() || age >= keysPause {
-		j.fetched = time.Now()
-		keys, err := j.fetch(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("fetch the issuer's keys: %w", err)
-		}
-		j.keys = keys
-		key, ok = keys[kid]
+	pause := keysPause
+	err = fmt.Errorf("the issuer has no key %q", clip(kid, 100))
+	if j.failed != nil {
+		pause, err = keysRetry, fmt.Errorf("fetch the issuer's keys: %w", j.failed)
 	}
-	if !ok {
-		return nil, fmt.Errorf("the issuer has no key %q", clip(kid, 100))
+	return nil, j.tried.IsZero() || time.Since(j.tried) >= pause, err
+}
+
+func (j *JWT) keep(keys map[string]crypto.PublicKey, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tried, j.failed = time.Now(), err
+	if err == nil {
+		j.keys, j.fetched = keys, j.tried
 	}
-	return key, nil
 }
 
 type jwk struct {
@@ -269,10 +299,11 @@ func (j *JWT) fetch(ctx context.Context) (map[string]crypto.PublicKey, error) {
 }
 
 func (j *JWT) get(ctx context.Context, from string, v any) error {
-	client := j.Client
-	if client == nil {
-		client = &http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: 5 * time.Second}
+	if j.Client != nil {
+		client = *j.Client
 	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, http.NoBody)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,6 +18,7 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aurora-migrate/aurora/auroratest"
@@ -181,5 +183,97 @@ func TestIdentify(t *testing.T) {
 	req.Header.Set("Test-Known", "1")
 	if resp, body := s.do(req); resp.StatusCode != http.StatusOK || !contains(body, "user/ada") {
 		t.Errorf("%s %s", resp.Status, body)
+	}
+}
+
+// Nobody keeps others out by hanging up while keys are fetched, or by asking
+// while the issuer is away.
+func TestJWTKeysComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := &issuer{ec: key}
+		const name = "https://idp.example.com"
+		fetches, away := 0, true
+		client := &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			fetches++
+			if err := r.Context().Err(); err != nil {
+				return nil, err
+			}
+			w := httptest.NewRecorder()
+			if away {
+				w.WriteHeader(http.StatusBadGateway)
+			} else {
+				x, y := is.ec.X.FillBytes(make([]byte, 32)), is.ec.Y.FillBytes(make([]byte, 32)) //nolint:staticcheck // as RFC 7518 writes keys
+				reply(t, w, map[string]any{"keys": []map[string]string{{"kty": "EC", "kid": "e", "crv": "P-256", "x": encoded(x), "y": encoded(y)}}})
+			}
+			return w.Result(), nil
+		})}
+		handler, err := dashboard.New(dashboard.Config{
+			Store: new(auroratest.Memory), Files: pages,
+			Auth: dashboard.Auth{JWT: &dashboard.JWT{Issuer: name, Audience: "aurora", KeysURL: name + "/keys", Client: client}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(ctx context.Context, kid string) int {
+			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/session", http.NoBody)
+			claims := map[string]any{"iss": name, "aud": "aurora", "sub": "1", "exp": time.Now().Add(time.Minute).Unix()}
+			r.Header.Set("Authorization", "Bearer "+is.token(t, "ES256", kid, claims))
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			return w.Code
+		}
+		gone, hangUp := context.WithCancel(t.Context())
+		hangUp()
+		for i, step := range []struct {
+			ctx     context.Context
+			kid     string
+			away    bool
+			pause   time.Duration // before it
+			fetches int           // from the start
+			code    int
+		}{
+			{t.Context(), "e", true, 0, 1, http.StatusUnauthorized},
+			{t.Context(), "e", false, time.Second, 1, http.StatusUnauthorized}, // too early to ask again
+			{gone, "other", false, 4 * time.Second, 2, http.StatusUnauthorized},
+			{t.Context(), "e", false, 0, 2, http.StatusOK},
+			{t.Context(), "other", true, 30 * time.Second, 2, http.StatusUnauthorized},
+			{t.Context(), "other", true, 30 * time.Second, 3, http.StatusUnauthorized},
+			{t.Context(), "e", true, 0, 3, http.StatusOK},                   // known from before
+			{t.Context(), "e", true, time.Hour, 4, http.StatusUnauthorized}, // those are too old by now
+			{t.Context(), "e", true, time.Second, 4, http.StatusUnauthorized},
+			{t.Context(), "e", false, 4 * time.Second, 5, http.StatusOK},
+		} {
+			time.Sleep(step.pause)
+			away = step.away
+			if code := ask(step.ctx, step.kid); code != step.code || fetches != step.fetches {
+				t.Errorf("step %d: %d after %d fetches, want %d after %d", i, code, fetches, step.code, step.fetches)
+			}
+		}
+	})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Keys come from where the issuer says, and from nowhere that this leads to.
+func TestJWTKeysFollowNoRedirect(t *testing.T) {
+	is := newIssuer(t)
+	from := httptest.NewServer(http.RedirectHandler(is.URL+"/keys", http.StatusFound))
+	t.Cleanup(from.Close)
+	for _, client := range []*http.Client{nil, {}} {
+		jwt := &dashboard.JWT{Issuer: is.URL, Audience: "aurora", KeysURL: from.URL, Client: client}
+		s := serve(t, dashboard.Config{Store: new(auroratest.Memory), Hosts: []string{}, Auth: dashboard.Auth{JWT: jwt}})
+		req := s.request("GET", "/api/session", "")
+		claims := map[string]any{"iss": is.URL, "aud": "aurora", "sub": "1", "exp": time.Now().Add(time.Minute).Unix()}
+		req.Header.Set("Authorization", "Bearer "+is.token(t, "RS256", "r", claims))
+		s.refused(req, http.StatusUnauthorized, "unauthorized")
+	}
+	if n := is.fetches.Load(); n != 0 {
+		t.Errorf("a redirect was followed %d times", n)
 	}
 }

@@ -154,13 +154,18 @@ func (l *Local) do(ctx context.Context, run *localRun) (e aurora.Execution, err 
 
 // update changes the run under the lock, and tells those who watch.
 func (l *Local) update(change func()) {
-	l.mu.Lock()
-	change()
-	changed := l.changed
-	l.mu.Unlock()
-	if changed != nil {
+	if changed := l.changeLocked(change); changed != nil {
 		changed()
 	}
+}
+
+// changeLocked returns what those who watch want to be called with. A change
+// that panics must not keep the lock.
+func (l *Local) changeLocked(change func()) (changed func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+	return l.changed
 }
 
 // hear takes in an event of the runner.

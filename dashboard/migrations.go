@@ -223,25 +223,25 @@ func (s *server) getMigration(w http.ResponseWriter, r *http.Request) error {
 	}{Migration: s.migrationOf(snap, e), Attempts: []attemptJSON{}, Head: snap.head}
 	if m := e.migration; m != nil {
 		out.Description = m.Description
-		out.Statements = &directions{s.statementsOf(*m, aurora.Up, maxStatements), s.statementsOf(*m, aurora.Down, maxStatements)}
+		budget := maxTexts
+		limits := textLimits{maxStatements, maxStatement, &budget}
+		out.Statements = &directions{s.statementsOf(*m, aurora.Up, limits), s.statementsOf(*m, aurora.Down, limits)}
 	} else if len(all) > 0 {
 		out.Description = all[0].Description
 	}
-	out.Description = s.hideInSource(clip(out.Description, maxDescription))
+	out.Description = clip(s.hideInSource(out.Description), maxDescription)
 	all, out.Next, err = pageOf(all, r.URL.Query().Get("cursor"), maxAttempts)
 	if err != nil {
 		return err
 	}
 	outputs, texts := maxTexts, maxTexts
 	for _, rev := range all {
-		a := s.attemptOf(snap, e, rev)
+		left := texts
+		a := s.attemptOf(snap, e, rev, &left)
 		if outputs -= len(a.Output); outputs < 0 && len(out.Attempts) > 0 {
 			a.Output, a.OutputOmitted = "", true
 		}
-		for _, st := range a.Statements {
-			texts -= len(st.SQL) + len(st.Sent)
-		}
-		if texts < 0 && len(out.Attempts) > 0 {
+		if texts = left; texts < 0 && len(out.Attempts) > 0 {
 			a.Statements = nil
 		}
 		out.Attempts = append(out.Attempts, a)
@@ -281,7 +281,8 @@ func (s *server) getAttempt(w http.ResponseWriter, r *http.Request) error {
 	if i < 0 {
 		return problemf(http.StatusNotFound, "not_found", "%s was not part of the execution %q.", e.id, clip(execution, 100))
 	}
-	return replyTagged(w, r, s.attemptOf(snap, e, all[i]))
+	budget := maxTexts
+	return replyTagged(w, r, s.attemptOf(snap, e, all[i], &budget))
 }
 
 // migrationOf describes a migration for a list.
@@ -289,9 +290,9 @@ func (s *server) migrationOf(snap *snapshot, e entry) migrationJSON {
 	out := migrationJSON{ID: e.id, Version: e.version(), Status: e.status, Edited: e.edited, Language: e.language(), Died: e.died}
 	if m := e.migration; m != nil {
 		reversible := len(m.Down) > 0 && m.Irreversible == ""
-		out.Name, out.Source, out.Reversible, out.Statements = m.Name, m.Source, &reversible, len(m.Up)
+		out.Name, out.Source, out.Reversible, out.Statements = m.Name, s.hideInSource(m.Source), &reversible, len(m.Up)
 		if !reversible {
-			out.Irreversible = irreversible(*m)
+			out.Irreversible = s.hideInSource(irreversible(*m))
 		}
 	}
 	r := e.revision
@@ -309,7 +310,7 @@ func (s *server) migrationOf(snap *snapshot, e entry) migrationJSON {
 	}
 	out.Error = clip(s.hide(r.Error), maxListError)
 	holder := s.holderOf(r.Holder)
-	out.Holder, out.Operator = &holder, r.Operator
+	out.Holder, out.Operator = &holder, s.hide(r.Operator)
 	if r.State == aurora.Running && !e.died {
 		out.Progress = s.progressOf(*r)
 	}

@@ -11,7 +11,8 @@ import (
 
 const (
 	maxPlanItems      = 500
-	maxPlanStatements = 50 // of one migration in a plan
+	maxPlanStatements = 50      // of one migration in a plan
+	maxPlanText       = 4 << 10 // bytes of one of them, and of a description
 )
 
 // getPlan answers what a rollback, or a way up, would do. It says so also of
@@ -107,7 +108,8 @@ func (s *server) planned(snap *snapshot, req aurora.Request) planned {
 		p.items = append(p.items, snap.entries[snap.index[it.Migration.ID()]])
 	}
 	switch {
-	case p.plan.IsEmpty():
+	// What another tool recorded is no reason to roll back.
+	case p.plan.IsEmpty(), req.Direction == aurora.Down && len(p.items) == 0:
 		p.err = nothingToDo(req)
 	case len(p.items) > 0: // otherwise only a history begins
 		p.pin(snap)
@@ -250,8 +252,9 @@ func (s *server) describe(snap *snapshot, p planned) planJSON {
 			out.Blocked = problemf(http.StatusConflict, "bad_request", "%s", s.hide(err.Error()))
 		}
 	}
+	budget := maxTexts
 	for _, e := range p.items[:min(len(p.items), maxPlanItems)] {
-		out.Items = append(out.Items, s.planItem(e, p.request.Direction))
+		out.Items = append(out.Items, s.planItem(e, p.request.Direction, &budget))
 	}
 	if len(p.plan.Items) == len(p.items) { // there are none where it is not possible
 		for i := range out.Items {
@@ -263,12 +266,12 @@ func (s *server) describe(snap *snapshot, p planned) planJSON {
 	}
 	out.Import = len(p.plan.Import)
 	for _, sk := range p.plan.Skipped[:min(len(p.plan.Skipped), maxPlanItems)] {
-		out.Skipped = append(out.Skipped, skippedJSON{sk.Migration.ID(), sk.Reason})
+		out.Skipped = append(out.Skipped, skippedJSON{sk.Migration.ID(), s.hideInSource(sk.Reason)})
 	}
 	return out
 }
 
-func (s *server) planItem(e entry, d aurora.Direction) planItemJSON {
+func (s *server) planItem(e entry, d aurora.Direction, budget *int) planItemJSON {
 	item := planItemJSON{ID: e.id, Version: e.version(), Direction: d, Language: e.language()}
 	if e.revision != nil {
 		item.Name, item.Steps = e.revision.Name, e.revision.Steps
@@ -278,10 +281,10 @@ func (s *server) planItem(e entry, d aurora.Direction) planItemJSON {
 		return item
 	}
 	item.Name, item.Steps = m.Name, len(m.Steps(d))
-	item.Description = s.hideInSource(clip(m.Description, 4<<10))
-	item.Statements = s.statementsOf(*m, d, maxPlanStatements)
+	item.Description = clip(s.hideInSource(m.Description), maxPlanText)
+	item.Statements = s.statementsOf(*m, d, textLimits{maxPlanStatements, maxPlanText, budget})
 	if d == aurora.Down && (m.Irreversible != "" || len(m.Down) == 0) {
-		item.Irreversible = irreversible(*m)
+		item.Irreversible = s.hideInSource(irreversible(*m))
 	}
 	return item
 }

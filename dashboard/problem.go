@@ -139,7 +139,7 @@ func (s *server) planProblem(err error) *problem {
 	case errors.As(err, &moved):
 		return conflict("head_moved").with("head", moved.Head)
 	case errors.As(err, &unsure):
-		return conflict("unsure").with("migration", unsure.Migration).with("statement", s.hide(clip(unsure.Step, maxStatement))).with("pos", unsure.Pos)
+		return conflict("unsure").with("migration", unsure.Migration).with("statement", clip(s.hide(unsure.Step), maxStatement)).with("pos", unsure.Pos)
 	case errors.As(err, &locked):
 		return conflict("locked").with("lock", s.lockOf(locked))
 	case errors.Is(err, ErrBusy):
@@ -174,7 +174,7 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 	conn := http.NewResponseController(w)
 	_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = conn.SetReadDeadline(time.Time{})
+	_ = conn.SetReadDeadline(time.Now().Add(answerTimeout))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return problemf(http.StatusRequestEntityTooLarge, "body_too_large", "The body is longer than %d bytes.", maxBody)

@@ -180,6 +180,13 @@ func (e entry) version() string {
 	return e.revision.Version
 }
 
+func (e entry) name() string {
+	if e.migration != nil {
+		return e.migration.Name
+	}
+	return e.revision.Name
+}
+
 func (snap *snapshot) fromStatus(st aurora.Status) {
 	for i := range st.Migrations {
 		ms := &st.Migrations[i]

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func (s *server) post(w http.ResponseWriter, r *http.Request, d aurora.Direction
 		return err
 	}
 	if len(in.Reason) > maxReason {
-		return problemf(http.StatusUnprocessableEntity, "reason_required", "The reason is longer than %d bytes.", maxReason)
+		return problemf(http.StatusUnprocessableEntity, "reason_too_long", "The reason is longer than %d bytes.", maxReason)
 	}
 	select {
 	case s.starting <- struct{}{}:
@@ -74,10 +75,10 @@ func (s *server) post(w http.ResponseWriter, r *http.Request, d aurora.Direction
 	}
 	req := p.request
 	req.ExecutionID = aurora.NewExecutionID()
-	req.By, req.Reason = who.name, strings.TrimSpace(in.Reason)
+	req.By, req.Reason = cmp.Or(who.name, s.cfg.User), strings.TrimSpace(in.Reason)
 	// Who gets the lease before this run does must not have run anything.
 	req.ExpectedHead = snap.head
-	s.log.Info("starting a run", "direction", string(d), "target", req.To, "execution", req.ExecutionID, "by", req.By, "reason", req.Reason)
+	s.log.Info("starting a run", "direction", string(d), "target", req.To, "execution", req.ExecutionID, "by", s.hide(req.By), "reason", s.hide(req.Reason))
 	if err := s.cfg.Start(r.Context(), req); err != nil {
 		if errors.Is(err, ErrBusy) {
 			return s.busy(snap)
@@ -117,7 +118,7 @@ func (s *server) checkStart(snap *snapshot, d aurora.Direction, in startRequest)
 		return p, nil
 	}
 	oldest := p.items[len(p.items)-1]
-	if in.Confirm == "" || in.Confirm != oldest.id && in.Confirm != s.planItem(oldest, d).Name {
+	if in.Confirm == "" || in.Confirm != oldest.id && in.Confirm != oldest.name() {
 		return p, problemf(http.StatusUnprocessableEntity, "confirmation_required",
 			"%s is protected. Type %s to roll back %s.", s.name(), oldest.id, plural(len(p.items), "migration")).with("confirm", oldest.id)
 	}
@@ -169,7 +170,7 @@ func (s *server) run(snap *snapshot) *runJSON {
 		return nil
 	}
 	out := s.runOf(last.request, last.at)
-	first := true
+	first, token := true, int64(0)
 	for _, e := range snap.entries {
 		r := e.revision
 		if r == nil || r.ExecutionID != out.ExecutionID {
@@ -181,7 +182,7 @@ func (s *server) run(snap *snapshot) *runJSON {
 		if e.died {
 			out.State = string(aurora.Interrupted)
 		}
-		first = false
+		first, token = false, max(token, r.Token)
 		switch r.State {
 		case aurora.Completed:
 			out.Completed++
@@ -198,7 +199,7 @@ func (s *server) run(snap *snapshot) *runJSON {
 	case first && time.Since(last.at) > pendingStart:
 		out.State = string(aurora.Interrupted)
 		out.Error = "Nothing of it is in the history. It may have had nothing to do, or it could not begin: look at the log of the function."
-	case out.State == string(aurora.Completed) && snap.lock != nil:
+	case out.State == string(aurora.Completed) && last.holds(snap.lock, token):
 		// Its next migration is about to begin.
 		out.State, out.EndedAt = string(aurora.Running), time.Time{}
 	case out.State == string(aurora.Running):
@@ -207,9 +208,20 @@ func (s *server) run(snap *snapshot) *runJSON {
 	return &out
 }
 
+// holds reports whether the lock is that of the run, which has written with a
+// token. A run that goes on in another process has another one, but says the
+// same of who asked for it, and why.
+func (st *started) holds(lock *aurora.LockedError, token int64) bool {
+	if lock == nil || lock.Token == token {
+		return lock != nil
+	}
+	h, req := lock.Holder, st.request
+	return req.By+req.Reason != "" && h.By == req.By && h.Reason == req.Reason
+}
+
 func (s *server) runOf(req aurora.Request, at time.Time) runJSON {
 	return runJSON{
-		ExecutionID: req.ExecutionID, Direction: req.Direction, Target: req.To, Reason: s.hide(req.Reason), By: req.By,
+		ExecutionID: req.ExecutionID, Direction: req.Direction, Target: req.To, Reason: s.hide(req.Reason), By: s.hide(req.By),
 		State: runRequested, StartedAt: at.UTC(),
 	}
 }
