@@ -4,13 +4,13 @@
 #
 #   docker build -t aurora .
 FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
-ARG TARGETARCH=amd64
+ARG TARGETARCH
 ARG VERSION=
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 GOOS=linux GOARCH=$TARGETARCH go build -trimpath -buildvcs=false \
+RUN CGO_ENABLED=0 GOOS=linux GOARCH=${TARGETARCH:-amd64} go build -trimpath -buildvcs=false \
     -ldflags "-s -w -buildid= -X github.com/aurora-migrate/aurora/cli.version=$VERSION" \
     -o /image/usr/local/bin/aurora ./cmd/aurora
 RUN mkdir -p /image/etc/ssl/certs /image/project && \

@@ -125,13 +125,19 @@ func Build(ctx context.Context, o Options) (res Result, err error) {
 
 // private are names of files and directories that hold secrets or data, and
 // never go into a bundle whatever asks for them.
-var private = []string{".aurora", ".aws", ".env", ".git", ".netrc", ".ssh"}
+var private = []string{
+	".aurora", ".aws", ".azure", ".docker", ".env", ".envrc", ".git", ".git-credentials", ".gnupg", ".kube", ".netrc", ".npmrc",
+	".pgpass", ".pypirc", ".ssh", "id_dsa", "id_ecdsa", "id_ed25519", "id_rsa",
+}
 
 // IsPrivate reports whether a file must not be inside a bundle, because of its
-// name or that of a directory above it: .env and the like, .aurora, .git.
+// name or that of a directory above it: .env and the like, .aurora, .git, what
+// programs keep passwords in, and keys of SSH. It does not follow links: ask for
+// the name that one leads to as well.
 func IsPrivate(name string) bool {
 	return slices.ContainsFunc(strings.Split(filepath.ToSlash(name), "/"), func(part string) bool {
-		return slices.Contains(private, strings.ToLower(part)) || strings.HasPrefix(strings.ToLower(part), ".env.")
+		part = strings.ToLower(part)
+		return slices.Contains(private, part) || strings.HasPrefix(part, ".env.") || strings.HasSuffix(part, ".env")
 	})
 }
 

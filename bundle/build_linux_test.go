@@ -404,7 +404,7 @@ func (s *shop) buildOther(t *testing.T) bundle.Result {
 
 // testOther executes a program of the other architecture.
 func testOther(t *testing.T, res bundle.Result) {
-	z, err := bundle.WriteZip(res.Path, filepath.Join(t.TempDir(), "lambda.zip"))
+	z, err := bundle.WriteZip(res, filepath.Join(t.TempDir(), "lambda.zip"))
 	if err != nil || z.Size > maxZip {
 		t.Errorf("the package for Lambda has %d bytes, want at most %d (%v)", z.Size, maxZip, err)
 	}

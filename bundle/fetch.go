@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -38,6 +39,9 @@ const (
 	DefaultStall   = 30 * time.Second
 )
 
+// maxMaxSize is the largest limit that may be asked for, a tebibyte.
+const maxMaxSize = 1 << 40
+
 // FetchOptions say what to fetch.
 type FetchOptions struct {
 	// URL is s3://BUCKET/KEY or https://…; http:// only of this machine.
@@ -47,8 +51,8 @@ type FetchOptions struct {
 	// Arch is the architecture that the program must be for, as Go names it.
 	// Empty means this program's own.
 	Arch string
-	// MaxSize is the limit of the object's size in bytes. Zero means
-	// [DefaultMaxSize].
+	// MaxSize is the limit of the object's size in bytes, 1<<40 at most. Zero
+	// means [DefaultMaxSize].
 	MaxSize int64
 	// Timeout limits the whole, attempts and pauses between them included, and
 	// Stall the time without a single byte. Zero means [DefaultTimeout] and
@@ -126,6 +130,9 @@ func (o *FetchOptions) check() (source, error) {
 	if o.MaxSize < 0 || o.Timeout < 0 || o.Stall < 0 {
 		return source{}, fmt.Errorf("%w: a limit must not be negative", ErrRequest)
 	}
+	if o.MaxSize > maxMaxSize {
+		return source{}, fmt.Errorf("%w: a limit of %d bytes; want %d at most", ErrRequest, o.MaxSize, int64(maxMaxSize))
+	}
 	o.SHA256 = strings.ToLower(o.SHA256)
 	o.Arch = cmp.Or(o.Arch, runtime.GOARCH)
 	o.MaxSize = cmp.Or(o.MaxSize, DefaultMaxSize)
@@ -164,7 +171,10 @@ func (o *FetchOptions) attempt(ctx context.Context, src source, path string) (er
 	if size > o.MaxSize {
 		return fmt.Errorf("%w: %d bytes, and the limit is %d", ErrTooLarge, size, o.MaxSize)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o700)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of the attempt before
+		return fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o700)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -150,6 +151,8 @@ func TestFetch(t *testing.T) {
 		{"http that looks local", FetchOptions{URL: "http://127.0.0.1.example.com/b", SHA256: sum(good)}, ErrRequest, "only for this machine", 0},
 		{"no file", FetchOptions{URL: "https://example.com/", SHA256: sum(good)}, ErrRequest, "names no file", 0},
 		{"a negative limit", FetchOptions{URL: ok, SHA256: sum(good), MaxSize: -1}, ErrRequest, "negative", 0},
+		{"a limit beyond all", FetchOptions{URL: ok, SHA256: sum(good), MaxSize: math.MaxInt64}, ErrRequest, "want 1099511627776 at most", 0},
+		{"the highest limit", FetchOptions{URL: ok, SHA256: sum(good), MaxSize: 1 << 40}, nil, "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.o.Dir == "" {
@@ -203,20 +206,19 @@ func hangUp(w http.ResponseWriter, header string) {
 	_ = conn.Close()
 }
 
-func TestFetchHTTP(t *testing.T) {
-	good := program(runtime.GOARCH)
-	const secret = "X-Amz-Signature=s3cret"
-	var requests atomic.Int64
+// serve serves a program, and what goes wrong with web servers. It counts the
+// requests.
+func serve(t *testing.T, good []byte, requests *atomic.Int64) string {
 	stop := make(chan struct{})
 	mux := http.NewServeMux()
 	handle := func(path string, f func(w http.ResponseWriter, r *http.Request, n int64)) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { f(w, r, requests.Add(1)) })
 	}
-	serve := func(w http.ResponseWriter) { _, _ = w.Write(good) }
-	handle("/ok", func(w http.ResponseWriter, _ *http.Request, _ int64) { serve(w) })
+	send := func(w http.ResponseWriter) { _, _ = w.Write(good) }
+	handle("/ok", func(w http.ResponseWriter, _ *http.Request, _ int64) { send(w) })
 	handle("/gzip", func(w http.ResponseWriter, r *http.Request, _ int64) {
 		w.Header().Set("Content-Encoding", "gzip") // the digest is that of what is sent
-		serve(w)
+		send(w)
 	})
 	handle("/redirect", func(w http.ResponseWriter, r *http.Request, _ int64) { http.Redirect(w, r, "/ok", http.StatusFound) })
 	handle("/away", func(w http.ResponseWriter, r *http.Request, _ int64) {
@@ -232,14 +234,14 @@ func TestFetchHTTP(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		serve(w)
+		send(w)
 	})
 	handle("/oncecut", func(w http.ResponseWriter, _ *http.Request, n int64) {
 		if n < maxAttempts {
 			hangUp(w, "HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n\x7fELF")
 			return
 		}
-		serve(w)
+		send(w)
 	})
 	handle("/cut", func(w http.ResponseWriter, _ *http.Request, _ int64) {
 		hangUp(w, "HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n"+string(good[:100]))
@@ -272,6 +274,14 @@ func TestFetchHTTP(t *testing.T) {
 		close(stop)
 		server.Close()
 	})
+	return server.URL
+}
+
+func TestFetchHTTP(t *testing.T) {
+	good := program(runtime.GOARCH)
+	const secret = "X-Amz-Signature=s3cret"
+	var requests atomic.Int64
+	server := serve(t, good, &requests)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -308,7 +318,7 @@ func TestFetchHTTP(t *testing.T) {
 		{"http://" + closed.Addr().String() + "/b", ErrUnavailable, "refused", 0, FetchOptions{}},
 	} {
 		t.Run(tt.path, func(t *testing.T) {
-			tt.o.URL, tt.o.SHA256, tt.o.Dir, tt.o.pause = server.URL+tt.path+"?"+secret, sum(good), t.TempDir(), time.Millisecond
+			tt.o.URL, tt.o.SHA256, tt.o.Dir, tt.o.pause = server+tt.path+"?"+secret, sum(good), t.TempDir(), time.Millisecond
 			if strings.HasPrefix(tt.path, "http") {
 				tt.o.URL = tt.path
 			}
@@ -446,7 +456,9 @@ func TestBuildRefuses(t *testing.T) {
 func TestIsPrivate(t *testing.T) {
 	for name, want := range map[string]bool{
 		".env": true, "a/.env": true, ".env.production": true, ".ENV": true, ".aurora/data": true, "x/.git/config": true, ".netrc": true,
-		"aurora.hcl": false, "migrations/1_env.sql": false, ".environment": false, "a.env": false, "env/.keep": false,
+		"aurora.hcl": false, "migrations/1_env.sql": false, ".environment": false, "a.env": true, "conf/prod.env/x": true, ".envrc": true, "a/.pgpass": true, ".kube/config": true, ".docker/config.json": true,
+		".npmrc": true, ".gnupg/x": true, "keys/id_rsa": true, "keys/id_ed25519": true, "keys/id_rsa.pub": false, "conf/ca.pem": false,
+		"env/.keep": false,
 	} {
 		if IsPrivate(name) != want {
 			t.Errorf("%s: %v", name, !want)

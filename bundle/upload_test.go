@@ -158,7 +158,7 @@ func TestWriteZip(t *testing.T) {
 			t.Fatal(err)
 		}
 		var err error
-		if zips[i], err = WriteZip(res.Path, path); err != nil {
+		if zips[i], err = WriteZip(res, path); err != nil {
 			t.Fatal(err)
 		}
 		if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".aurora*")); len(left) > 0 {
@@ -187,7 +187,17 @@ func TestWriteZip(t *testing.T) {
 	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("it holds other bytes (%v)", err)
 	}
-	if _, err := WriteZip("/does/not/exist", filepath.Join(t.TempDir(), "z")); err == nil {
+	if _, err := WriteZip(Result{Path: "/does/not/exist"}, filepath.Join(t.TempDir(), "z")); err == nil {
 		t.Error("no error for a bundle that is not there")
+	}
+	res, path := built(t, content), filepath.Join(t.TempDir(), "lambda.zip")
+	if err := os.WriteFile(res.Path, []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := WriteZip(res, path); !errors.Is(err, ErrDigest) {
+		t.Errorf("a file that has changed meanwhile: %v", err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
+		t.Errorf("left %v", left)
 	}
 }

@@ -3,6 +3,8 @@ package bundle
 import (
 	"archive/zip"
 	"compress/flate"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -27,10 +29,11 @@ type Zip struct {
 }
 
 // WriteZip packs a bundle for AWS Lambda, as the only file, with fixed times:
-// the same bundle gives the same package. What is at the path is replaced.
-func WriteZip(bundle, path string) (z Zip, err error) {
+// the same bundle gives the same package. What is at the path is replaced. Where
+// the file is no longer the bundle of the result, the error is [ErrDigest].
+func WriteZip(res Result, path string) (z Zip, err error) {
 	fail := func(err error) (Zip, error) { return Zip{}, fmt.Errorf("write the Lambda package: %w", err) }
-	in, err := os.Open(bundle)
+	in, err := os.Open(res.Path)
 	if err != nil {
 		return fail(err)
 	}
@@ -39,7 +42,7 @@ func WriteZip(bundle, path string) (z Zip, err error) {
 	if err != nil {
 		return fail(err)
 	}
-	err = errors.Join(writeZip(out, in), out.Chmod(0o644), out.Close())
+	err = errors.Join(writeZip(out, in, res.SHA256), out.Chmod(0o644), out.Close())
 	if err == nil {
 		z.Path = path
 		z.SHA256, z.Size, err = digest(out.Name())
@@ -53,7 +56,7 @@ func WriteZip(bundle, path string) (z Zip, err error) {
 	return z, nil
 }
 
-func writeZip(out io.Writer, in io.Reader) error {
+func writeZip(out io.Writer, in io.Reader, want string) error {
 	w := zip.NewWriter(out)
 	w.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) {
 		return flate.NewWriter(w, flate.BestCompression)
@@ -64,8 +67,12 @@ func writeZip(out io.Writer, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(f, in); err != nil {
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(f, sum), in); err != nil {
 		return err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
+		return fmt.Errorf("%w: the sha256 of the bundle is now %s, and was %s", ErrDigest, got, want)
 	}
 	return w.Close()
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -92,7 +94,7 @@ func (a *app) runBundle(ctx context.Context, o bundleOptions) error {
 	}
 	out := bundled{Result: res, Env: c.env}
 	if o.zip != "" {
-		z, err := bundle.WriteZip(res.Path, o.zip)
+		z, err := bundle.WriteZip(res, o.zip)
 		if err != nil {
 			return err
 		}
@@ -124,7 +126,45 @@ func (o bundleOptions) check() error {
 			return &usageError{Err: err}
 		}
 	}
+	return o.checkFiles()
+}
+
+// checkFiles looks at what is to be written.
+func (o bundleOptions) checkFiles() error {
+	for _, f := range []struct{ flag, name string }{{"--out", o.out}, {"--zip", o.zip}} {
+		if f.name == "" {
+			continue
+		}
+		if info, err := os.Stat(f.name); err == nil && info.IsDir() {
+			return &usageError{Err: fmt.Errorf("%s %s is a directory", f.flag, f.name), Hint: "name a file, such as " + f.flag + " " + filepath.Join(f.name, "FILE")}
+		}
+	}
+	if o.zip == "" {
+		return nil
+	}
+	same, err := sameFile(o.out, o.zip)
+	if err != nil {
+		return err
+	}
+	if same {
+		return &usageError{Err: fmt.Errorf("--out and --zip are both %s", o.zip), Hint: "give the bundle and the package a file each"}
+	}
 	return nil
+}
+
+// sameFile reports whether two names are of one file, be it there or not.
+func sameFile(a, b string) (bool, error) {
+	for _, name := range []*string{&a, &b} {
+		dir, err := filepath.Abs(filepath.Dir(*name))
+		if err != nil {
+			return false, fmt.Errorf("find the working directory: %w", err)
+		}
+		if target, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = target
+		}
+		*name = filepath.Join(dir, filepath.Base(*name))
+	}
+	return a == b, nil
 }
 
 // bundleError tells what the user can change from what failed.

@@ -291,7 +291,14 @@ func (r *recorder) include(patterns []string) error {
 func (r *recorder) contents() (fstest.MapFS, error) {
 	out := fstest.MapFS{}
 	for _, name := range slices.Sorted(maps.Keys(r.read)) {
-		if bundle.IsPrivate(name) {
+		target, err := followed(name)
+		if err != nil {
+			return nil, err
+		}
+		if bundle.IsPrivate(name) || bundle.IsPrivate(target) {
+			if target != name {
+				name += ", which is " + target + ","
+			}
 			return nil, &usageError{
 				Err:  fmt.Errorf("%s may hold secrets, and is never put into a bundle", name),
 				Hint: "give it to the program when it runs: as a variable of the environment, or as a file with an absolute path",
@@ -304,4 +311,28 @@ func (r *recorder) contents() (fstest.MapFS, error) {
 		out[name] = &fstest.MapFile{Data: data, Mode: 0o444}
 	}
 	return out, nil
+}
+
+// followed returns where a file below the working directory is, relative to
+// that, after all links. One elsewhere is an error.
+func followed(name string) (string, error) {
+	wd, err := filepath.Abs(".")
+	if err == nil {
+		wd, err = filepath.EvalSymlinks(wd)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the working directory: %w", err)
+	}
+	target, err := filepath.EvalSymlinks(filepath.Join(wd, filepath.FromSlash(name)))
+	if err != nil {
+		return "", fmt.Errorf("read what goes into the bundle: %w", err)
+	}
+	rel, err := filepath.Rel(wd, target)
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", &usageError{
+			Err:  fmt.Errorf("%s is a link to %s, which is not below the working directory, and a bundle has only what is", name, target),
+			Hint: "copy the file, or build in a directory above both",
+		}
+	}
+	return filepath.ToSlash(rel), nil
 }

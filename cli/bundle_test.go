@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -201,6 +202,10 @@ func TestBundleRefuses(t *testing.T) {
 		{"--arch riscv64", "say --arch arm64 or --arch amd64"},
 		{"--env prod x", `takes no arguments, and got "x"`},
 		{"--upload https://bucket", "upload goes to s3://BUCKET"},
+		{"--env prod --out x --zip x", "--out and --zip are both x"},
+		{"--env prod --zip conf/../bundle", "--out and --zip are both conf/../bundle"},
+		{"--env prod --out conf", "--out conf is a directory"},
+		{"--env prod --zip conf", "--zip conf is a directory"},
 		{"--entry cmd --env prod", "--entry builds a main package as it is"},
 		{"--entry cmd --include x", "--entry builds a main package as it is"},
 		{"--entry none", "none"},
@@ -248,6 +253,48 @@ func TestBundleRefuses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBundleFollowsLinks: a link brings in only what could come in by its own
+// name.
+func TestBundleFollowsLinks(t *testing.T) {
+	for _, tt := range []struct{ link, to, include, want string }{
+		{"conf/settings.txt", "../.env", "", "conf/settings.txt, which is .env, may hold secrets"},
+		{"conf/keys", "../.ssh", "conf/keys/id", ".ssh/id, may hold secrets"},
+		{"conf/settings.txt", "dir.txt", "", ""},
+		{"conf/settings.txt", "../../elsewhere/1_a.sql", "", "elsewhere/1_a.sql, which is not below the working directory"},
+		{"migrations/2_b.sql", "../../elsewhere/1_a.sql", "", "elsewhere/1_a.sql, which is not below the working directory"},
+	} {
+		t.Run(tt.link+" "+tt.to, func(t *testing.T) {
+			bundleProject(t)
+			if err := os.Mkdir(".ssh", 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(".ssh/id", []byte("key"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(tt.to, tt.link); err != nil {
+				t.Fatal(err)
+			}
+			if tt.include == "" {
+				tt.include = tt.link
+			}
+			a := newApp(Streams{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &bytes.Buffer{}})
+			got, err := a.contents(t.Context(), bundleOptions{envs: []string{"prod"}, include: []string{tt.include}})
+			if tt.want != "" {
+				if code := new(usageError); !errors.As(err, &code) || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("got %v, want %s", err, tt.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, err := fs.ReadFile(got.files, tt.link); err != nil || string(data) != "file://migrations\n" {
+				t.Errorf("got %q, %v", data, err)
+			}
+		})
+	}
 }
 
 func runIn(t *testing.T, args []string) (int, string) {

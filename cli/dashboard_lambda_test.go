@@ -63,21 +63,14 @@ func send(t *testing.T, s *locallambda.Server, r urlRequest) urlAnswer {
 	return a
 }
 
-// Two functions: one shows, and has the other one migrate.
-func TestDashboardInLambda(t *testing.T) {
-	f := newFunction(t)
-	env := []string{"AURORA_FUNCTION_NAME=migrate", "AWS_ENDPOINT_URL_LAMBDA=" + f.server.URL(), "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b"}
-	for _, e := range f.env {
-		if table, ok := strings.CutPrefix(e, "TABLE="); ok {
-			e = "AURORA_TABLE=" + table
-		}
-		env = append(env, e)
-	}
+// buildDashboard builds the program. What it returns starts it as a function.
+func buildDashboard(t *testing.T) func(env ...string) *locallambda.Server {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "aurora")
 	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/aurora").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	start := func(env ...string) *locallambda.Server {
+	return func(env ...string) *locallambda.Server {
 		s, err := locallambda.Start(locallambda.Config{Command: []string{binary, "dashboard"}, Name: "dashboard", Env: env, Timeout: 30 * time.Second})
 		if err != nil {
 			t.Fatal(err)
@@ -89,6 +82,19 @@ func TestDashboardInLambda(t *testing.T) {
 		})
 		return s
 	}
+}
+
+// Two functions: one shows, and has the other one migrate.
+func TestDashboardInLambda(t *testing.T) {
+	f := newFunction(t)
+	env := []string{"AURORA_FUNCTION_NAME=migrate", "AWS_ENDPOINT_URL_LAMBDA=" + f.server.URL(), "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b"}
+	for _, e := range f.env {
+		if table, ok := strings.CutPrefix(e, "TABLE="); ok {
+			e = "AURORA_TABLE=" + table
+		}
+		env = append(env, e)
+	}
+	start := buildDashboard(t)
 	s := start(env...)
 	const iam = `{"iam":{"userArn":"arn:aws:sts::1:assumed-role/ops/ada"}}`
 	for _, r := range []urlRequest{

@@ -7,6 +7,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +18,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/internal/dynamotest"
 )
 
@@ -80,6 +84,85 @@ func talk(t *testing.T, answers map[string]string, stop string) string {
 	cancel()
 	code := <-ended
 	return fmt.Sprintf("%s\nexit %d", said.String(), code)
+}
+
+// Every address of this machine is answered where it listens, by all names that
+// a browser may use for it, and by no other.
+func TestDashboardAnswersItsOwnAddress(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("migrations", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p := startDashboard(t, []string{"--history", "file://h.db", "--allow-empty", "--listen", "127.0.0.2"})
+	var session struct{ User string }
+	p.get("api/session", &session)
+	if !strings.HasPrefix(p.base, "http://127.0.0.2:") {
+		t.Error(p.base)
+	}
+
+	t.Setenv(tokenVariable, "0123456789-0123456789")
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		code := Run(ctx, []string{"dashboard", "--no-open", "--port", "0", "--history", "file://h.db", "--allow-empty", "--host", "db.example.com"},
+			Streams{In: strings.NewReader(""), Out: w, Err: w}, []aurora.Migration{})
+		_ = w.Close()
+		ended <- code
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	address := ""
+	lines := bufio.NewScanner(r)
+	for address == "" && lines.Scan() {
+		address, _ = strings.CutPrefix(lines.Text(), "Open ")
+		if address == lines.Text() {
+			address = ""
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	u, err := url.Parse(address)
+	if err != nil || u.Port() == "" {
+		t.Fatalf("it listens at %q, %v", address, err)
+	}
+	for host, want := range map[string]int{
+		u.Host: http.StatusOK, "localhost:" + u.Port(): http.StatusOK, "db.example.com": http.StatusOK,
+		"evil.example:" + u.Port(): http.StatusForbidden, "localhost": http.StatusForbidden,
+	} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"api/session", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		req.Header.Set("Authorization", "Bearer 0123456789-0123456789")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != want || want == http.StatusOK && !strings.Contains(string(body), `"user":"token holder"`) {
+			t.Errorf("%s: %s %s, %v", host, resp.Status, body, err)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+func TestLoopbackHosts(t *testing.T) {
+	for _, tt := range []struct{ address, want string }{
+		{"127.0.0.1:3100", "127.0.0.1:3100 localhost:3100 [::1]:3100"},
+		{"127.0.0.2:3100", "127.0.0.1:3100 localhost:3100 [::1]:3100 127.0.0.2:3100"},
+		{"[::1]:80", "127.0.0.1:80 127.0.0.1 localhost:80 localhost [::1]:80 [::1]"},
+		{"0.0.0.0:80", ""},
+		{"[::]:80", ""},
+		{"192.0.2.1:80", ""},
+	} {
+		addr, err := net.ResolveTCPAddr("tcp", tt.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(loopbackHosts(addr), " "); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.address, got, tt.want)
+		}
+	}
 }
 
 // Somebody chooses the profile, whose session has expired, signs in, and

@@ -40,6 +40,7 @@ type page struct {
 	base   string
 	client *http.Client
 	csrf   string
+	said   string     // until it had its address
 	stop   func() int // ends the program and returns its exit code
 }
 
@@ -78,7 +79,7 @@ func openDashboard(t *testing.T, args []string, migrations ...[]aurora.Migration
 		t.Fatal(err)
 	}
 	base, _, _ := strings.Cut(address, "?")
-	p := &page{t: t, base: base, client: &http.Client{Jar: jar, Timeout: 30 * time.Second}}
+	p := &page{t: t, base: base, client: &http.Client{Jar: jar, Timeout: 30 * time.Second}, said: said.String()}
 	p.stop = sync.OnceValue(func() int { cancel(); return <-ended })
 	t.Cleanup(func() { p.stop() })
 	if resp := p.do(http.MethodGet, strings.TrimPrefix(address, base), nil, nil); resp != http.StatusOK {
@@ -288,6 +289,7 @@ func TestDashboardRefuses(t *testing.T) {
 		{[]string{"--history", "file://h.db", "--allow-empty", "--listen", "::"}, "everybody who reaches"},
 		{[]string{"--history", "file://h.db", "--allow-empty", "--profile", "prod"}, "exclude --env"},
 		{[]string{"--history", "file://h.db", "--allow-empty", "--jwt-issuer", "https://idp"}, "audience"},
+		{[]string{"--history", "file://h.db", "--allow-empty", "--host", "db.example.com"}, "--host is for a dashboard that others can reach"},
 		{[]string{"--history", "file://h.db", "--allow-empty", "--jwt-issuer", "http://idp.example.com", "--jwt-audience", "a"}, "https://"},
 	} {
 		code, out := runForError(t, tt.args...)
@@ -442,10 +444,18 @@ func TestDashboardOfAccount(t *testing.T) {
 	}
 	p := startDashboard(t, nil)
 	var session struct {
-		Store, Runtime, Target, Env string
-		Protected, KnowsFiles       bool
+		Store, Runtime, Target, Env, User string
+		Protected, KnowsFiles             bool
 	}
 	p.get("api/session", &session)
+	if me := aurora.CurrentHolder(""); session.User != me.User+"@"+me.Host {
+		t.Errorf("who asks is %q", session.User)
+	}
+	for _, said := range []string{"table " + name + ", found by its name only", "function shop-MigrationFnFunction-x, found by its name only"} {
+		if !strings.Contains(p.said, said) {
+			t.Errorf("it did not say %q: %s", said, p.said)
+		}
+	}
 	if session.Store != "dynamodb" || session.Runtime != "lambda" || !session.KnowsFiles || !session.Protected || !strings.Contains(session.Target, name) || !strings.Contains(session.Target, "MigrationFnFunction") {
 		t.Errorf("%+v", session)
 	}
@@ -470,7 +480,7 @@ func TestDashboardOfAccount(t *testing.T) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.events) != 3 || c.events[0].Command != lambdahandler.List || c.events[2].Direction != aurora.Down || c.events[2].To != "0" || c.events[2].Reason != "undo" || c.events[2].ExpectedHead != plan.Head {
+	if len(c.events) != 3 || c.events[0].Command != lambdahandler.List || c.events[2].Direction != aurora.Down || c.events[2].To != "0" || c.events[2].Reason != "undo" || c.events[2].By != session.User || c.events[2].ExpectedHead != plan.Head {
 		t.Errorf("%+v", c.events)
 	}
 }

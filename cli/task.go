@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/fargate"
+	"github.com/aurora-migrate/aurora/internal/config"
 )
 
 func (a *app) newTaskCommand() *cobra.Command {
@@ -84,9 +86,14 @@ func (o *taskOptions) config(a *app, flags *pflag.FlagSet) (fargate.Config, erro
 	return cfg, nil
 }
 
-// connectTask gives a configuration its clients.
-func connectTask(ctx context.Context, cfg *fargate.Config) error {
-	aws, err := awsconfig.LoadDefaultConfig(ctx)
+// connectTask gives a configuration its clients. A task that is there already,
+// given by its ARN, says itself in which region it is.
+func connectTask(ctx context.Context, cfg *fargate.Config, task string) error {
+	var options []func(*awsconfig.LoadOptions) error
+	if parts := strings.Split(task, ":"); len(parts) == 6 && parts[0] == "arn" && parts[3] != "" {
+		options = append(options, awsconfig.WithRegion(parts[3]))
+	}
+	aws, err := awsconfig.LoadDefaultConfig(ctx, options...)
 	if err != nil {
 		return fmt.Errorf("read the AWS configuration: %w", err)
 	}
@@ -179,6 +186,21 @@ type taskReport struct {
 	Task        string `json:"task"`
 	ExitCode    *int   `json:"exitCode,omitempty"`
 	Error       string `json:"error,omitempty"`
+
+	project projectOptions
+}
+
+// follow is what to say to a command in order to ask the same account again. A
+// variable may be a secret, and is left to who knows it.
+func (r taskReport) follow(command string) string {
+	text := "aurora task " + command + " " + r.Task
+	if r.project.config != "" {
+		text += " --config " + r.project.config
+	}
+	if r.project.env != "" {
+		text += " --env " + r.project.env
+	}
+	return text
 }
 
 func (a *app) runTask(ctx context.Context, t *taskOptions, o taskRunOptions, flags *pflag.FlagSet, args []string) error {
@@ -196,22 +218,19 @@ func (a *app) runTask(ctx context.Context, t *taskOptions, o taskRunOptions, fla
 	if _, err := fargate.Command(cfg, req); err != nil {
 		return &usageError{Err: err}
 	}
-	if env, _ := a.lookupEnv("AURORA_TASK_ENV"); o.project.env == "" {
-		o.project.env = env
-	}
 	restore, err := a.exportTaskAWS(ctx, o.project)
 	if err != nil {
 		return err
 	}
 	defer restore()
-	if err := connectTask(ctx, &cfg); err != nil {
+	if err := connectTask(ctx, &cfg, ""); err != nil {
 		return err
 	}
 	task, err := fargate.Start(ctx, cfg, req)
 	if err != nil {
 		return err
 	}
-	report := taskReport{ExecutionID: req.ExecutionID, Task: task}
+	report := taskReport{ExecutionID: req.ExecutionID, Task: task, project: o.project}
 	if o.detach {
 		return a.sayTask(report, o.json)
 	}
@@ -231,9 +250,12 @@ func (o taskRunOptions) complete(cfg *fargate.Config) error {
 		return &usageError{Err: errors.New("--bundle-url and --bundle-sha256 go together")}
 	}
 	if o.bundleURL != "" {
-		// The runner prefers these to the other spelling, which may be in the
-		// task definition.
-		cfg.Env = map[string]string{"AURORA_BUNDLE_URL": o.bundleURL, "AURORA_BUNDLE_SHA256": o.bundleSHA256}
+		// By both names, as the runner refuses two bundles, and nobody here knows
+		// which names the task definition has.
+		cfg.Env = map[string]string{
+			"AURORA_BUNDLE_URL": o.bundleURL, "AURORA_BUNDLE_SHA256": o.bundleSHA256,
+			"MIGRATION_BUNDLE_URL": o.bundleURL, "MIGRATION_BUNDLE_SHA256": o.bundleSHA256,
+		}
 	}
 	if cfg.TaskDefinition == "" {
 		return &usageError{Err: errors.New("which task?"), Hint: "say --task-definition, or set AURORA_TASK_DEFINITION"}
@@ -247,18 +269,37 @@ func (o taskRunOptions) complete(cfg *fargate.Config) error {
 // exportTaskAWS lets the aws block of the environment say which account it is,
 // where there is a project file.
 func (a *app) exportTaskAWS(ctx context.Context, p projectOptions) (restore func(), err error) {
+	if p.env == "" {
+		p.env, _ = a.lookupEnv("AURORA_TASK_ENV")
+	}
 	if p.config == "" && (p.env == "" || !a.hasProjectFile()) {
 		return func() {}, nil
 	}
-	all, err := a.settings(ctx, p, directoryOptions{}, nil)
+	vars, err := config.ParseVars(p.vars)
 	if err != nil {
-		return nil, err
+		return nil, &usageError{Err: err}
 	}
-	return exportAWS(all[0]), nil
+	files, path := a.projectFiles(p)
+	// The database is the task's: what its url reads may not be here.
+	project, err := config.Load(ctx, config.Options{
+		Files: files, Path: path, Env: p.env, Vars: vars, NoURL: true, NoHistory: true, Logger: a.log, Stderr: a.err, LookupEnv: a.lookupEnv,
+	})
+	switch {
+	case err != nil:
+		return nil, &usageError{Err: err}
+	case p.env == "":
+		return nil, noEnv(project)
+	case len(project.Envs) == 0: // a for_each of nothing
+		return func() {}, nil
+	}
+	return exportAWS(settings{project: project, env: project.Envs[0]}), nil
 }
 
 func (a *app) newTaskWaitCommand(t *taskOptions) *cobra.Command {
-	var asJSON, stop bool
+	var (
+		p            projectOptions
+		asJSON, stop bool
+	)
 	cmd := &cobra.Command{
 		Use:   "wait [flags] TASK",
 		Short: "Show the log of a task, given by its ARN, and exit with its code",
@@ -268,20 +309,29 @@ func (a *app) newTaskWaitCommand(t *taskOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := connectTask(cmd.Context(), &cfg); err != nil {
+			restore, err := a.exportTaskAWS(cmd.Context(), p)
+			if err != nil {
+				return err
+			}
+			defer restore()
+			if err := connectTask(cmd.Context(), &cfg, args[0]); err != nil {
 				return err
 			}
 			cfg.StopOnCancel = stop
-			return a.followTask(cmd.Context(), cfg, taskReport{Task: args[0]}, asJSON)
+			return a.followTask(cmd.Context(), cfg, taskReport{Task: args[0], project: p}, asJSON)
 		}),
 	}
+	p.addFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&stop, "stop-on-interrupt", false, "on Ctrl-C or SIGTERM, stop the task")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "say what became of the task in JSON, and write its log to standard error")
 	return cmd
 }
 
 func (a *app) newTaskStopCommand(t *taskOptions) *cobra.Command {
-	var reason string
+	var (
+		p      projectOptions
+		reason string
+	)
 	cmd := &cobra.Command{
 		Use:   "stop [flags] TASK",
 		Short: "Stop a task, given by its ARN: it saves a checkpoint and ends",
@@ -291,12 +341,18 @@ func (a *app) newTaskStopCommand(t *taskOptions) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := connectTask(cmd.Context(), &cfg); err != nil {
+			restore, err := a.exportTaskAWS(cmd.Context(), p)
+			if err != nil {
+				return err
+			}
+			defer restore()
+			if err := connectTask(cmd.Context(), &cfg, args[0]); err != nil {
 				return err
 			}
 			return fargate.Stop(cmd.Context(), cfg, args[0], reason)
 		}),
 	}
+	p.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&reason, "reason", "aurora task stop", "`text` that is shown with the task")
 	return cmd
 }
@@ -326,7 +382,7 @@ func (a *app) followTask(ctx context.Context, cfg fargate.Config, report taskRep
 		return &exitError{code}
 	}
 	if errors.Is(err, aurora.ErrInterrupted) {
-		a.log.Info("the task goes on", "see", "aurora task wait "+report.Task, "end", "aurora task stop "+report.Task)
+		a.log.Info("the task goes on", "see", report.follow("wait"), "end", report.follow("stop"))
 	}
 	return err
 }

@@ -5,6 +5,8 @@ package fargate_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +51,7 @@ func TestTaskRun(t *testing.T) {
 	if want := "args migrate --env=production down --to=5 --confirm=shop --execution-id=e-1 2\non stderr\n"; code != 3 || c.out.String() != want {
 		t.Errorf("%d\n%s%s\nwant %s", code, c.out, c.err, want)
 	}
-	for _, part := range []string{`"subnets":["subnet-1","subnet-2"]`, `{"name":"AURORA_BUNDLE_SHA256","value":"00ff"},{"name":"AURORA_BUNDLE_URL","value":"s3://b/k"}`} {
+	for _, part := range []string{`"subnets":["subnet-1","subnet-2"]`, `{"name":"AURORA_BUNDLE_SHA256","value":"00ff"},{"name":"AURORA_BUNDLE_URL","value":"s3://b/k"},{"name":"MIGRATION_BUNDLE_SHA256","value":"00ff"},{"name":"MIGRATION_BUNDLE_URL","value":"s3://b/k"}`} {
 		if !strings.Contains(e.Request("e-1"), part) {
 			t.Errorf("RunTask without %s: %s", part, e.Request("e-1"))
 		}
@@ -94,6 +96,39 @@ func TestTaskInterrupt(t *testing.T) {
 	}
 	if code := c.run(t.Context(), "wait", task); code != 130 || !strings.HasSuffix(c.out.String(), "working\nsaved\n") || !strings.Contains(c.err.String(), "reason=lunch") {
 		t.Errorf("%d %s%s", code, c.out, c.err)
+	}
+}
+
+// TestTaskEnv: who waits and stops asks where the environment's aws block says,
+// and in the region of the task's ARN, as who runs does.
+func TestTaskEnv(t *testing.T) {
+	e := start(t, definition(t, "checkpoint"))
+	c := newCommand(t, e.Server)
+	block := fmt.Sprintf("env \"production\" {\n  aws {\n    endpoint = %q\n  }\n}\n", e.URL)
+	if err := os.WriteFile("aurora.hcl", []byte(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1") // where nobody answers
+	if code := c.run(t.Context(), "run", "--env", "production", "--detach"); code != 0 {
+		t.Fatal(c.err)
+	}
+	task := strings.TrimSpace(c.out.String())
+	e.await(t, "working")
+	t.Setenv("AWS_REGION", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if code := c.run(ctx, "wait", "--env", "production", task); code != cli.ExitInterrupted || !strings.Contains(c.err.String(), "aurora task stop "+task+" --env production") {
+		t.Errorf("%d %s", code, c.err)
+	}
+	if code := c.run(t.Context(), "stop", "--env", "production", task); code != 0 {
+		t.Errorf("%d %s", code, c.err)
+	}
+	c.vars["AURORA_TASK_ENV"] = "production"
+	if code := c.run(t.Context(), "wait", task); code != 130 || !strings.HasSuffix(c.out.String(), "saved\n") {
+		t.Errorf("%d %s%s", code, c.out, c.err)
+	}
+	if code := c.run(t.Context(), "stop", "--env", "none", task); code != 2 || !strings.Contains(c.err.String(), `"none"`) {
+		t.Errorf("%d %s", code, c.err)
 	}
 }
 

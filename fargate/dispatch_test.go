@@ -166,7 +166,7 @@ func TestTaskPolicy(t *testing.T) {
 	if diff := cmp.Diff(want, p); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}
-	for _, wrong := range []string{"", "*", "arn:aws:s3:::shop-bundles", "arn:aws:s3:::shop-bundles/", "arn:aws:s3:::shop-bundles/*", "s3://shop-bundles/x"} {
+	for _, wrong := range []string{"", "*", "arn:aws:s3:::shop-bundles", "arn:aws:s3:::shop-bundles/", "arn:aws:s3:::shop-bundles/*", "arn:aws:s3:::shop-bundles/${aws:username}/x", "s3://shop-bundles/x"} {
 		if p, err := fargate.TaskPolicy(wrong); err == nil {
 			t.Errorf("%q: %+v", wrong, p)
 		}

@@ -40,7 +40,7 @@ var (
 	clusterARN    = regexp.MustCompile(`^arn:[a-z-]+:ecs:[a-z0-9-]+:\d{12}:cluster/[A-Za-z0-9_-]+$`)
 	roleARN       = regexp.MustCompile(`^arn:[a-z-]+:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]+$`)
 	groupARN      = regexp.MustCompile(`^arn:[a-z-]+:logs:[a-z0-9-]+:\d{12}:log-group:[A-Za-z0-9_./#-]+$`)
-	objectARN     = regexp.MustCompile(`^arn:[a-z-]+:s3:::[a-z0-9.-]+/[^*?]+$`)
+	objectARN     = regexp.MustCompile(`^arn:[a-z-]+:s3:::[a-z0-9.-]+/[^*?$]+$`)
 )
 
 // DispatchPolicy returns what a dispatcher may do: run this task definition in
@@ -78,8 +78,10 @@ func DispatchPolicy(t PolicyTarget) (Policy, error) {
 }
 
 // FollowPolicy returns what Wait and Stop need: to look at the tasks of the
-// cluster and stop them, and to read the container's log. The right to read task
-// definitions cannot be limited to one.
+// cluster and stop them, and to read the container's log. A task's ARN names its
+// cluster and not its task definition, so this is every task of the cluster:
+// give the migrations a cluster of their own where that is too much. The right
+// to read task definitions cannot be limited to one.
 func FollowPolicy(t PolicyTarget) (Policy, error) {
 	if !clusterARN.MatchString(t.Cluster) {
 		return Policy{}, fmt.Errorf("cluster %q: want an ARN", t.Cluster)
@@ -97,7 +99,8 @@ func FollowPolicy(t PolicyTarget) (Policy, error) {
 
 // TaskPolicy returns what aurora-runner needs of the task role: to read the one
 // object, given by its ARN, that is the bundle. What the migrations need comes
-// on top.
+// on top. A key with a wildcard or a $, with which IAM's variables begin, is an
+// error: it could name other objects.
 func TaskPolicy(object string) (Policy, error) {
 	if !objectARN.MatchString(object) {
 		return Policy{}, fmt.Errorf("bundle %q: want the ARN of one object", object)

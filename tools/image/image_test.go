@@ -9,10 +9,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -286,11 +288,54 @@ func TestDockerfiles(t *testing.T) {
 				t.Errorf("%s does not write %q", file, same)
 			}
 		}
-		for _, same := range []string{"-trimpath -buildvcs=false", "-s -w -buildid= -X " + module + "/cli.version=", "golang:" + strings.TrimPrefix(goVersion(t), "go") + " "} {
+		for _, same := range []string{"-trimpath -buildvcs=false", "\nARG TARGETARCH\n", "GOARCH=${TARGETARCH:-amd64} ", []string{`"-s -w -buildid="`, "-s -w -buildid= -X " + module + "/cli.version="}[i], "golang:" + strings.TrimPrefix(goVersion(t), "go") + " "} {
 			if !strings.Contains(string(text), same) {
 				t.Errorf("%s does not say %q", file, same)
 			}
 		}
+	}
+	ignored, err := os.ReadFile("../../.dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(ignored), "\n**/.env*\n") {
+		t.Error(".dockerignore lets files with secrets into the build")
+	}
+}
+
+// TestEnvironment: "go env -w" says where modules come from, and not how to
+// compile.
+func TestEnvironment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "env")
+	text := "GOFLAGS=-tags=other -mod=mod -modcacherw\nGOEXPERIMENT=nogreenteagc\nGOFIPS140=latest\nGOWORK=/does/not/exist/go.work\nGOARM64=v9.0\n" +
+		"GOPROXY=https://modules.example.com\nGONOSUMDB=example.com\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOENV", file)
+	for _, name := range []string{"GOFLAGS", "GOEXPERIMENT", "GOFIPS140", "GOWORK", "GOARM64", "GOPROXY", "GONOSUMDB"} {
+		t.Setenv(name, "")
+	}
+	env, err := environment(t.Context(), "arm64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"GOFLAGS": "-mod=mod -modcacherw", "GOEXPERIMENT": "", "GOFIPS140": "off", "GOWORK": "off", "GOARM64": "v8.0",
+		"GOPROXY": "https://modules.example.com", "GONOSUMDB": "example.com", "GOOS": "linux", "GOARCH": "arm64", "CGO_ENABLED": "0",
+	}
+	cmd := exec.Command("go", append([]string{"env", "-json"}, slices.Collect(maps.Keys(want))...)...)
+	cmd.Env = env
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]string
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 }
 

@@ -235,10 +235,44 @@ func compile(ctx context.Context, pkg, out, arch, version string) error {
 		ld += " -X " + module + "/cli.version=" + version
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", ld, "-o", out, module+strings.TrimPrefix(pkg, "."))
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0",
-		"GOFLAGS=", "GOEXPERIMENT=", "GOTOOLCHAIN="+runtime.Version())
+	var err error
+	if cmd.Env, err = environment(ctx, arch); err != nil {
+		return err
+	}
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s for %s: %w\n%s", pkg, arch, err, text)
 	}
 	return nil
+}
+
+// places are the settings that say where modules come from, which go.sum checks,
+// and where things are kept meanwhile.
+var places = []string{
+	"GOCACHE", "GOCACHEPROG", "GOMODCACHE", "GOPATH", "GOTMPDIR", "GOPROXY", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOSUMDB",
+	"GOINSECURE", "GOVCS", "GOAUTH",
+}
+
+// environment returns the variables to compile with: no setting counts that
+// says how, whether it is a variable or was made with "go env -w".
+func environment(ctx context.Context, arch string) ([]string, error) {
+	out, err := exec.CommandContext(ctx, "go", append([]string{"env", "-json", "GOFLAGS"}, places...)...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask go for its settings: %w", err)
+	}
+	var settings map[string]string
+	if err := json.Unmarshal(out, &settings); err != nil {
+		return nil, fmt.Errorf("ask go for its settings: %w", err)
+	}
+	env := os.Environ()
+	for _, name := range places {
+		env = append(env, name+"="+settings[name])
+	}
+	var flags []string
+	for _, flag := range strings.Fields(settings["GOFLAGS"]) {
+		if name, _, _ := strings.Cut(strings.TrimLeft(flag, "-"), "="); name == "mod" || name == "modcacherw" {
+			flags = append(flags, flag)
+		}
+	}
+	return append(env, "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOENV=off", "GOWORK=off", "GOFIPS140=off",
+		"GOFLAGS="+strings.Join(flags, " "), "GOEXPERIMENT=", "GOTOOLCHAIN="+runtime.Version()), nil
 }
