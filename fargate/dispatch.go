@@ -25,15 +25,21 @@ type Dispatched struct {
 // The function needs the rights of [DispatchPolicy] only.
 func Dispatch(cfg Config) func(context.Context, json.RawMessage) (Dispatched, error) {
 	return func(ctx context.Context, event json.RawMessage) (Dispatched, error) {
-		var req aurora.Request
+		// What asks Lambda functions for rollbacks says this too; the task is told
+		// by its own configuration whether it may.
+		var in struct {
+			aurora.Request
+			Confirm string `json:"confirm"`
+		}
 		d := json.NewDecoder(bytes.NewReader(event))
 		d.DisallowUnknownFields()
-		if err := d.Decode(&req); err != nil {
+		if err := d.Decode(&in); err != nil {
 			return Dispatched{}, fmt.Errorf("read the event: %w", err)
 		}
 		if _, err := d.Token(); !errors.Is(err, io.EOF) {
 			return Dispatched{}, errors.New("read the event: more than one JSON value")
 		}
+		req := in.Request
 		req.ExecutionID = cfg.execution(ctx, req)
 		task, err := Start(ctx, cfg, req)
 		if err != nil {

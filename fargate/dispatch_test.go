@@ -18,7 +18,7 @@ func TestDispatch(t *testing.T) {
 	e := start(t, definition(t, "exit 0"))
 	e.cfg.Args = []string{"--env=production"}
 	handle := fargate.Dispatch(e.cfg)
-	event := json.RawMessage(`{"direction": "down", "target": "20250601120000", "executionId": "e-1"}`)
+	event := json.RawMessage(`{"direction": "down", "target": "20250601120000", "executionId": "e-1", "confirm": "dispatch"}`)
 	for range 2 { // Lambda may deliver an event twice.
 		got, err := handle(t.Context(), event)
 		if err != nil || got.ExecutionID != "e-1" || !strings.Contains(got.Task, ":task/default/") {
