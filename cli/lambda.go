@@ -103,7 +103,10 @@ func (a *app) openLambda(ctx context.Context) (*lambdahandler.Project, error) {
 		}
 		return a.refusedAhead(ctx, t, runner, req)
 	}
-	return &lambdahandler.Project{Runner: *runner, Defaults: req, Check: check, Close: t.close}, nil
+	return &lambdahandler.Project{
+		Runner: *runner, Defaults: req, Check: check, Close: t.close,
+		Confirm: s.confirmName(), Protected: s.env != nil && s.env.Protected.Value,
+	}, nil
 }
 
 // lambdaSettings are those of the environment that the program or AURORA_ENV

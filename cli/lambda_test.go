@@ -130,6 +130,15 @@ func TestLambda(t *testing.T) {
 	if got, failed := f.invoke(t, `{"command":"status"}`); failed != "" || got["ready"] != true || got["current"] != "20250601120000" {
 		t.Errorf("status: %v %v", failed, got)
 	}
+	if got, failed := f.invoke(t, `{"direction":"down","all":true}`); failed != "Unhandled" || !strings.Contains(fmt.Sprint(got["errorMessage"]), `add "confirm": "prod"`) {
+		t.Errorf("everything down: %v %v", failed, got)
+	}
+	if got, failed := f.invoke(t, `{"direction":"down","all":true,"confirm":"prod"}`); failed != "" || got["state"] != "completed" || got["direction"] != "down" {
+		t.Errorf("everything down, confirmed: %v %v", failed, got)
+	}
+	if got, failed := f.invoke(t, `{}`); failed != "" || got["state"] != "completed" {
+		t.Errorf("up again: %v %v", failed, got)
+	}
 	if got, failed := f.invoke(t, `{"direction":"down"}`); failed != "" || got["state"] != "completed" || got["direction"] != "down" {
 		t.Errorf("down: %v %v", failed, got)
 	}
@@ -138,6 +147,22 @@ func TestLambda(t *testing.T) {
 	}
 	if got, failed := f.invoke(t, `{"up":true}`); failed != "Unhandled" || got["errorType"] != "EventError" {
 		t.Errorf("a bad event: %v %v", failed, got)
+	}
+}
+
+// An empty variable is none: the program is the command line.
+func TestLambdaVariableIsEmpty(t *testing.T) {
+	binary, err := buildLambda()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary)
+	cmd.Env = append(os.Environ(), "AWS_LAMBDA_RUNTIME_API=")
+	cmd.Dir = t.TempDir()
+	if out, err := cmd.CombinedOutput(); !strings.Contains(string(out), "migrate") || strings.Contains(string(out), "AWS_LAMBDA") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

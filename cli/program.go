@@ -61,7 +61,7 @@ func (a *app) setProgram(p Program) {
 // main is what a process does. A function's child processes inherit its
 // variables, but are started with arguments.
 func (a *app) main(args []string) int {
-	if _, ok := a.lookupEnv("AWS_LAMBDA_RUNTIME_API"); ok && len(args) == 0 {
+	if api, _ := a.lookupEnv("AWS_LAMBDA_RUNTIME_API"); api != "" && len(args) == 0 {
 		return a.runLambda(context.Background())
 	}
 	ctx, stop := withSignals(context.Background(), os.Stderr)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,9 @@ type scale struct {
 	limit, margin, batch, ttl time.Duration
 	hops                      int
 }
+
+// quickScale is that of a chain of as many invocations in a few seconds.
+var quickScale = scale{limit: 400 * time.Millisecond, margin: 200 * time.Millisecond, batch: 10 * time.Millisecond, ttl: 600 * time.Millisecond, hops: 40}
 
 func chainScale() scale {
 	if os.Getenv("AURORA_LAMBDA_CHAIN") == "full" {
@@ -97,14 +101,19 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// newChain prepares a chain of about scale.hops invocations.
+// newChain prepares a chain of about as many invocations as chainScale says.
 func newChain(t *testing.T, inFile bool) *chain {
+	t.Helper()
+	return newChainOf(t, chainScale(), inFile)
+}
+
+// newChainOf prepares a chain of about s.hops invocations.
+func newChainOf(t *testing.T, s scale, inFile bool) *chain {
 	t.Helper()
 	binary, err := buildChain()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := chainScale()
 	c := &chain{scale: s, results: t.TempDir(), output: &lockedBuffer{}}
 	// A batch takes a little longer than it waits, so these are more than enough.
 	c.batches = s.hops * int(s.slice()/s.batch)
@@ -238,6 +247,9 @@ func (c *chain) check(t *testing.T, e aurora.Execution, repeats int) {
 	}
 }
 
+// isKilled reports whether Config.Kill ended an invocation.
+func isKilled(inv locallambda.Invocation) bool { return inv.Killed }
+
 // died counts the invocations that could not save what they had just done.
 func died(s *locallambda.Server) int {
 	n := 0
@@ -264,6 +276,14 @@ func TestChainInFile(t *testing.T) {
 	c := newChain(t, true)
 	_, e := c.run(t)
 	c.check(t, e, 0)
+}
+
+// As many invocations as are promised, whatever the scale of the other chains.
+func TestChainOfForty(t *testing.T) {
+	t.Parallel()
+	c := newChainOf(t, quickScale, true)
+	s, e := c.run(t)
+	c.check(t, e, died(s))
 }
 
 func TestChainEveryEventTwice(t *testing.T) {
@@ -297,6 +317,9 @@ func TestChainKilled(t *testing.T) {
 	c.cfg.Kill = func(inv locallambda.Invocation) time.Duration {
 		mu.Lock()
 		defer mu.Unlock()
+		if hopOf(t, inv.Payload) == 1 && inv.Attempt == 1 {
+			return c.scale.slice() / 2 // one for certain, at work
+		}
 		if inv.Attempt > 2 || random.IntN(4) > 0 {
 			return 0 // a third failure is the end of an event
 		}
@@ -304,6 +327,9 @@ func TestChainKilled(t *testing.T) {
 	}
 	s, e := c.run(t)
 	c.check(t, e, died(s))
+	if !slices.ContainsFunc(s.Invocations(), isKilled) {
+		t.Error("nothing was killed")
+	}
 }
 
 // The function dies between saving and invoking, and right after invoking.
@@ -409,13 +435,26 @@ func TestChainWithEverything(t *testing.T) {
 		if hopOf(t, inv.Payload)%3 != 1 || inv.Copy > 1 || inv.Attempt > 1 {
 			return 0
 		}
+		if hopOf(t, inv.Payload) == 1 {
+			return time.Nanosecond // one for certain
+		}
 		return time.Millisecond + rand.N(c.scale.limit*3/4)
 	}
-	c.cfg.Throttle = func() bool { return rand.IntN(10) == 0 }
+	var throttled atomic.Int64
+	c.cfg.Throttle = func() bool {
+		if throttled.Load() > 0 && rand.IntN(10) > 0 {
+			return false
+		}
+		throttled.Add(1)
+		return true
+	}
 	s, e := c.run(t)
 	c.check(t, e, died(s))
-	if died(s) == 0 {
+	if !slices.ContainsFunc(s.Invocations(), isKilled) {
 		t.Error("nothing was killed")
+	}
+	if throttled.Load() == 0 {
+		t.Error("nothing was throttled")
 	}
 }
 

@@ -32,6 +32,9 @@ type Event struct {
 	// MaxHops is how many invocations this execution may take, where it differs
 	// from the function's own limit.
 	MaxHops int `json:"maxHops,omitempty"`
+	// Confirm is what [Project.Confirm] asks for, or the function's name. It
+	// must be there to roll back everything, or anything that is protected.
+	Confirm string `json:"confirm,omitempty"`
 
 	// What follows is for continuations, which the function sends itself.
 
@@ -53,6 +56,9 @@ func (e *EventError) Error() string { return "the event: " + e.Reason }
 // identifierLimit bounds an execution's identifier in an event, in bytes: it becomes
 // part of keys.
 const identifierLimit = 128
+
+// hopLimit bounds what counts invocations, far beyond what anybody needs.
+const hopLimit = 1_000_000
 
 // ParseEvent reads an event. Nothing and null are an empty one. A key that it
 // does not know is an [*EventError]: with a misspelt "target" or "direction" a
@@ -84,7 +90,7 @@ func ParseEvent(payload []byte) (Event, error) {
 func eventReason(err error) string {
 	var kind *json.UnmarshalTypeError
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Sprintf("unknown key %s; there are direction, target, steps, all, executionId, dryRun, command and maxHops, and those of docs/lambda.md", name)
+		return fmt.Sprintf("unknown key %s; there are direction, target, steps, all, executionId, dryRun, command, maxHops and confirm, and those of docs/lambda.md", name)
 	}
 	if errors.As(err, &kind) && kind.Field == "" {
 		return fmt.Sprintf("want a JSON object (%s)", kind.Value)
@@ -111,6 +117,8 @@ func (e Event) check() error {
 		return bad("maxHops must not be negative")
 	case e.Hop < 0 || e.After < 0 || e.Idle < 0:
 		return bad("hop, after and idle must not be negative; only the function itself sends them")
+	case e.MaxHops > hopLimit || e.Hop > hopLimit || e.Idle > hopLimit:
+		return bad("maxHops, hop and idle must not be more than %d", hopLimit)
 	case e.Hop > 0 && e.ExecutionID == "":
 		return bad("a continuation (hop %d) needs the executionId that it continues", e.Hop)
 	case e.Hop == 0 && (e.After > 0 || e.Idle > 0):

@@ -45,8 +45,10 @@ func TestParseEventRefuses(t *testing.T) {
 		`{"hop":-1}`:                       "must not be negative",
 		`{"maxHops":-1}`:                   "maxHops must not be negative",
 		`{"after":3,"executionId":"x"}`:    "hop is 0",
-		`{"executionId":"a b"}`:            "without spaces",
-		`{"executionId":"ä"}`:              "ASCII",
+		`{"hop":9223372036854775807,"executionId":"x"}`:      "must not be more than 1000000",
+		`{"maxHops":1000001}`:                                "must not be more than 1000000",
+		`{"executionId":"a b"}`:                              "without spaces",
+		`{"executionId":"ä"}`:                                "ASCII",
 		`{"executionId":"` + strings.Repeat("x", 129) + `"}`: "more than 128 bytes",
 	} {
 		_, err := lambdahandler.ParseEvent([]byte(payload))

@@ -74,6 +74,8 @@ type flight struct {
 	aurora.History
 	id   string // the execution's
 	seen sight
+	// foreign may refuse for what others have done. It may be nil.
+	foreign func(latest []aurora.Revision) error
 
 	mu    sync.Mutex
 	lease aurora.Lease // once it is ours
@@ -116,17 +118,32 @@ func (f *flight) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Dur
 	if err != nil {
 		return nil, err
 	}
-	now, err := look(ctx, f.History, f.id)
-	if err == nil && !now.is(f.seen) {
-		err = errMoved
-	}
-	if err != nil {
+	if err := f.check(ctx); err != nil {
 		return nil, errors.Join(err, lease.Release(ctx))
 	}
 	f.mu.Lock()
 	f.lease = lease
 	f.mu.Unlock()
 	return lease, nil
+}
+
+// check compares, under the lease, with what was seen before it.
+func (f *flight) check(ctx context.Context) error {
+	now, err := look(ctx, f.History, f.id)
+	if err != nil {
+		return err
+	}
+	if !now.is(f.seen) {
+		return errMoved
+	}
+	if f.foreign == nil {
+		return nil
+	}
+	latest, err := f.Latest(ctx)
+	if err != nil {
+		return fmt.Errorf("read the history: %w", err)
+	}
+	return f.foreign(latest)
 }
 
 // held returns the lease that a run has, or nil.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -58,10 +59,17 @@ type Config struct {
 // A Project is what Config.Open makes ready.
 type Project struct {
 	// Runner runs the migrations. Its store must be an [aurora.History] too.
-	// The handler sets Holder and PauseBefore, and LockTimeout where it is 0.
+	// The handler sets Holder and PauseBefore, and LockTimeout where it is 0; a
+	// TTL of more than a third of the invocation's time it shortens to that, or
+	// to a second.
 	Runner aurora.Runner
 	// Defaults count where an event leaves TxMode, ExecOrder or Baseline open.
 	Defaults aurora.Request
+	// Confirm is the name that an event must confirm to roll back everything,
+	// or anything at all where Protected is true. An event may confirm by the
+	// name of the Lambda function too. Empty means that nothing has to be.
+	Confirm   string
+	Protected bool
 	// Check may refuse what an event asks for, before anything runs. It may be
 	// nil.
 	Check func(ctx context.Context, req aurora.Request) error
@@ -100,16 +108,36 @@ func Start(cfg Config) { lambda.Start(named{New(cfg)}) }
 // A named handler gives errors their names.
 type named struct{ *Handler }
 
+// Invoke returns and panics with what Lambda is to show.
 func (n named) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		err, ok := v.(error)
+		if !ok {
+			err = fmt.Errorf("panic: %v", v)
+		}
+		// The runtime would show the panic's own text, which may have secrets.
+		n.log.Error("the process ends", "stack", string(debug.Stack()))
+		e := n.shown(err)
+		e.ShouldExit = true
+		panic(e)
+	}()
 	answer, err := n.Handler.Invoke(ctx, payload)
 	if err != nil {
-		text := n.cfg.ErrorText
-		if text == nil {
-			text = error.Error
-		}
-		err = messages.InvokeResponse_Error{Message: text(err), Type: nameOf(err)}
+		return nil, n.shown(err)
 	}
-	return answer, err
+	return answer, nil
+}
+
+func (n named) shown(err error) messages.InvokeResponse_Error {
+	text := n.cfg.ErrorText
+	if text == nil {
+		text = error.Error
+	}
+	return messages.InvokeResponse_Error{Message: text(err), Type: nameOf(err)}
 }
 
 // Invoke answers one event. The context's deadline is the invocation's. It
@@ -143,7 +171,29 @@ func (h *Handler) answer(ctx context.Context, e Event) (any, error) {
 	case Plan:
 		return plan(ctx, p, e)
 	}
+	if err := p.confirmed(e); err != nil {
+		return nil, err
+	}
 	return h.newHop(ctx, p, e).run(ctx)
+}
+
+// confirmed refuses to roll back what nobody has confirmed. Continuations
+// confirm again.
+func (p *Project) confirmed(e Event) error {
+	if p.Confirm == "" || e.Direction != aurora.Down || !e.All && !p.Protected || e.Confirm == p.Confirm {
+		return nil
+	}
+	if e.Confirm != "" && e.Confirm == lambdacontext.FunctionName {
+		return nil
+	}
+	what := "rolling back everything"
+	if p.Protected {
+		what = "rolling back in a protected environment"
+	}
+	if e.Confirm == "" {
+		return &EventError{fmt.Sprintf("%s needs a confirmation: if that is what you want, add \"confirm\": %q", what, p.Confirm)}
+	}
+	return &EventError{fmt.Sprintf("%s needs the confirmation %q, and %q is not that: nothing was rolled back", what, p.Confirm, e.Confirm)}
 }
 
 // open returns the project, opened if need be.

@@ -419,40 +419,6 @@ func TestStepWithoutCheckpoints(t *testing.T) {
 	})
 }
 
-// A step that does not even stop when its context ends.
-func TestDeafStep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake(t, steps("1", func(context.Context, *aurora.Env) error { time.Sleep(time.Hour); return nil }))
-		event := lambdahandler.Event{Request: aurora.Request{ExecutionID: "x"}}
-		var reason any
-		n := 0
-		for ; n < 5; n++ {
-			began := time.Now()
-			reason = func() (v any) {
-				defer func() { v = recover() }()
-				_, err := f.deliver(fmt.Sprint("r", n), event)
-				return err
-			}()
-			if took := time.Since(began); took >= f.limit {
-				t.Errorf("the handler took %s, and would have been killed", took)
-			}
-			if len(f.sent) == 0 {
-				break
-			}
-			event = f.takeSent()
-			f.h = nil // a new process
-		}
-		stuck, ok := reason.(*lambdahandler.StuckError)
-		if !ok || !stuck.Deaf || stuck.Step != "up0" || n != 1 {
-			t.Errorf("after %d invocations: %v", n+1, reason)
-		}
-		if r := f.store.All()[0]; r.State != aurora.Failed || !strings.Contains(r.Error, "nor stops when its context ends") || !strings.Contains(r.Error, "Fargate") {
-			t.Errorf("the revision is %s: %s", r.State, r.Error)
-		}
-		time.Sleep(time.Hour) // until the step ends, which a new process would not see
-	})
-}
-
 // An execution that is not done within its limit ends, and says so.
 func TestHopLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -60,10 +60,7 @@ func (h *hop) run(ctx context.Context) (Response, error) {
 		if skip != "" {
 			return h.skipped(before, skip), nil
 		}
-		req, rest, err := h.request(ctx, before)
-		if err != nil {
-			return Response{}, err
-		}
+		req, rest := h.request(before)
 		if !rest {
 			return h.skipped(before, "all that was asked for is done"), nil
 		}
@@ -108,31 +105,47 @@ func (h *hop) turn(s sight) (skip string, err error) {
 }
 
 func sameInvocation(a, b aurora.Holder) bool {
-	return a.Link != "" && a.Link == b.Link && a.Host == b.Host && a.Runtime == b.Runtime
+	// The host names the version that runs, which is another one once an alias
+	// has moved.
+	return a.Link != "" && a.Link == b.Link && a.Runtime == b.Runtime
 }
 
 // request returns what is left of the request, and false when nothing is. A
 // number of migrations shrinks by those that the execution has finished.
-func (h *hop) request(ctx context.Context, before sight) (aurora.Request, bool, error) {
-	req := h.event.Request
+func (h *hop) request(before sight) (req aurora.Request, rest bool) {
+	req = h.event.Request
 	if !before.found || !isRelative(req) {
-		return req, true, nil
+		return req, true
 	}
 	req.Steps = max(req.Steps, 1) - before.ran(cmp.Or(req.Direction, aurora.Up))
-	if req.Steps <= 0 {
-		return req, false, nil
-	}
-	latest, err := h.project.Runner.Store.Latest(ctx)
-	if err != nil {
-		return req, false, fmt.Errorf("read the history: %w", err)
-	}
+	return req, req.Steps > 0
+}
+
+// foreign refuses to go on behind another execution that changed what the
+// request means: any one for a number of migrations, and for all else one in
+// the other direction, whose work would be undone.
+func (h *hop) foreign(before sight, latest []aurora.Revision) error {
+	req := h.event.Request
 	for _, r := range latest {
-		if r.Token > before.newest.Token && r.ExecutionID != req.ExecutionID {
-			return req, false, fmt.Errorf("execution %s was to run %d more migrations, but execution %s has run others since: look where things stand, and start a new execution with a target",
-				req.ExecutionID, req.Steps, r.ExecutionID)
+		if r.Token <= before.newest.Token || r.ExecutionID == req.ExecutionID {
+			continue
+		}
+		if isRelative(req) || r.Direction != cmp.Or(req.Direction, aurora.Up) {
+			return fmt.Errorf("execution %s has run others since this one was last at work: look where things stand, and start a new execution", r.ExecutionID)
 		}
 	}
-	return req, true, nil
+	return nil
+}
+
+// ttl is how long the lease lives without being renewed. It follows the time
+// of a short invocation: within one, whoever waits has to see a renewal, or
+// outlast a lease that nobody renews any more.
+func (h *hop) ttl() time.Duration {
+	ttl := cmp.Or(h.project.Runner.TTL, aurora.DefaultTTL)
+	if h.clock.limit > 0 {
+		ttl = min(ttl, max(h.clock.limit/3, time.Second))
+	}
+	return ttl
 }
 
 // An outcome is what a run returned.
@@ -143,7 +156,11 @@ type outcome struct {
 
 func (h *hop) runOnce(ctx context.Context, req aurora.Request, before sight) (Response, error) {
 	f := &flight{Store: h.project.Runner.Store, History: h.history, id: req.ExecutionID, seen: before}
+	if before.found {
+		f.foreign = func(latest []aurora.Revision) error { return h.foreign(before, latest) }
+	}
 	r := h.project.Runner
+	r.TTL = h.ttl()
 	r.Store, r.Holder, r.PauseBefore = f.store(), h.me, h.clock.pause
 	r.LockTimeout = cmp.Or(r.LockTimeout, defaultLockTimeout)
 	r.Report = func(e aurora.Event) { h.report(e, h.project.Runner.Report) }
@@ -212,7 +229,7 @@ func (h *hop) finish(ctx context.Context, before sight, o outcome, req aurora.Re
 	switch {
 	case idle >= maxIdle:
 		err = h.end(ctx, now, req, h.stuck(now, false))
-	case h.event.Hop+1 >= h.maxHops:
+	case h.isLast():
 		err = h.end(ctx, now, req, &LimitError{req.ExecutionID, h.event.Hop + 1})
 	default:
 		err = h.handOver(ctx, now, idle)
@@ -224,6 +241,9 @@ func (h *hop) finish(ctx context.Context, before sight, o outcome, req aurora.Re
 	res.State, res.Continued = aurora.Paused, true
 	return res, nil
 }
+
+// isLast reports whether no other invocation may follow.
+func (h *hop) isLast() bool { return h.event.Hop >= h.maxHops-1 }
 
 // isLate reports whether it was this handler that ended the steps' context.
 func (h *hop) isLate(ctx context.Context) bool {
@@ -298,22 +318,22 @@ func (h *hop) stuck(s sight, deaf bool) *StuckError {
 func (h *hop) end(ctx context.Context, now sight, req aurora.Request, reason error) error {
 	h.log.Error("the execution ends here", "err", reason)
 	f := &flight{Store: h.project.Runner.Store, History: h.history, id: req.ExecutionID, seen: now}
-	lease, err := f.Acquire(ctx, h.me, cmp.Or(h.project.Runner.TTL, aurora.DefaultTTL))
+	lease, err := f.Acquire(ctx, h.me, h.ttl())
 	if err != nil {
 		return errors.Join(reason, fmt.Errorf("record that the execution is over: %w", err))
 	}
-	err = h.record(ctx, lease, now, req, aurora.Failed, reason)
+	_, err = h.record(ctx, lease, now, req, aurora.Failed, reason)
 	return errors.Join(reason, err, lease.Release(ctx))
 }
 
 // record writes how the execution ended into its unfinished revision, or into
-// one of the migration that would have been next.
-func (h *hop) record(ctx context.Context, lease aurora.Lease, now sight, req aurora.Request, state aurora.State, reason error) error {
+// one of the migration that would have been next, and returns the newest one.
+func (h *hop) record(ctx context.Context, lease aurora.Lease, now sight, req aurora.Request, state aurora.State, reason error) (aurora.Revision, error) {
 	rev := now.newest
 	if !now.found || rev.State == aurora.Completed {
 		plan, err := h.project.Runner.Plan(ctx, req)
 		if err != nil || len(plan.Items) == 0 {
-			return err
+			return now.newest, err
 		}
 		rev = plan.Items[0].Revision
 		rev.ExecutionID, rev.Seq, rev.StartedAt = req.ExecutionID, 1, time.Now()
@@ -322,14 +342,16 @@ func (h *hop) record(ctx context.Context, lease aurora.Lease, now sight, req aur
 	rev.Holder, rev.Token = h.me, lease.Token()
 	rev.State, rev.Error, rev.ErrorStep, rev.FinishedAt = state, reason.Error(), "", time.Now()
 	if err := lease.Save(ctx, rev); err != nil {
-		return fmt.Errorf("record that the execution is over: %w", err)
+		return now.newest, fmt.Errorf("record that the execution is over: %w", err)
 	}
-	return nil
+	return rev, nil
 }
 
 // abandon leaves a step behind that heeds nothing: it records where things
 // stand, hands over if the execution gets on, and panics, so that the process
-// and with it the step ends before Lambda kills both without a word.
+// and with it the step ends before Lambda kills both without a word. The lease
+// stays: the step is at work until the process has ended, and only then does
+// nobody renew it any more.
 func (h *hop) abandon(ctx context.Context, before sight, f *flight, req aurora.Request) (Response, error) {
 	now, err := h.lookAgain(ctx)
 	if err != nil {
@@ -340,13 +362,16 @@ func (h *hop) abandon(ctx context.Context, before sight, f *flight, req aurora.R
 	if lease == nil || !now.found {
 		panic(stuck)
 	}
-	idle, state := h.idle(before, now), aurora.Interrupted
-	if idle >= maxIdle {
+	idle, state, reason := h.idle(before, now), aurora.Interrupted, error(stuck)
+	switch {
+	case idle >= maxIdle:
 		state = aurora.Failed
+	case h.isLast():
+		state, reason = aurora.Failed, &LimitError{req.ExecutionID, h.event.Hop + 1}
 	}
-	err = errors.Join(h.record(ctx, lease, now, req, state, stuck), lease.Release(ctx))
+	now.newest, err = h.record(ctx, lease, now, req, state, reason)
 	h.log.Error("a step does not stop, so the process ends", "err", errors.Join(stuck, err))
-	if err == nil && idle < maxIdle && h.event.Hop+1 < h.maxHops {
+	if err == nil && state != aurora.Failed {
 		// A failure shows in the log; Lambda delivers this event again anyway.
 		_ = h.handOver(ctx, now, idle)
 	}

@@ -33,11 +33,26 @@ type Client interface {
 
 // Invoker returns a starter that has a function run the request. The function
 // may be a name, "name:version-or-alias", or an ARN. It needs
-// lambda:InvokeFunction on it.
+// lambda:InvokeFunction on it. What it rolls back it confirms, by the function's
+// name: whoever calls it is to have asked a person before.
 func Invoker(client Client, function string) aurora.Starter {
 	return func(ctx context.Context, req aurora.Request) error {
-		return Send(ctx, client, function, Event{Request: req})
+		e := Event{Request: req}
+		if req.Direction == aurora.Down {
+			e.Confirm = nameIn(function)
+		}
+		return Send(ctx, client, function, e)
 	}
+}
+
+// nameIn returns the name in a function's name, partial ARN or ARN, each with
+// or without a version or alias.
+func nameIn(function string) string {
+	if _, rest, ok := strings.Cut(function, ":function:"); ok {
+		function = rest
+	}
+	name, _, _ := strings.Cut(function, ":")
+	return name
 }
 
 // Send invokes a function asynchronously with an event. While Lambda throttles
@@ -123,8 +138,8 @@ func regionOf(ctx context.Context) string {
 	return ""
 }
 
-// functionOf names this function as it was invoked, with the same version or
-// alias, so that the whole chain has the same code and settings.
+// functionOf names this function as it was invoked. With a version the whole
+// chain has the same code and settings; an alias that moves takes it along.
 func functionOf(ctx context.Context) string {
 	if lc, ok := lambdacontext.FromContext(ctx); ok && lc.InvokedFunctionArn != "" {
 		return lc.InvokedFunctionArn

@@ -50,9 +50,29 @@ func TestInvoker(t *testing.T) {
 	if err := start(t.Context(), aurora.Request{Direction: aurora.Down, To: "20250601120000", ExecutionID: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	want := `POST /2015-03-31/functions/migrate:live/invocations Event {"direction":"down","target":"20250601120000","executionId":"x"}`
+	want := `POST /2015-03-31/functions/migrate:live/invocations Event {"direction":"down","target":"20250601120000","executionId":"x","confirm":"migrate"}`
 	if count.Load() != 5 || last.Load() != want {
 		t.Errorf("%d requests, the last was %s", count.Load(), last.Load())
+	}
+}
+
+// Only what is rolled back is confirmed, by the bare name.
+func TestInvokerConfirms(t *testing.T) {
+	for function, want := range map[string]string{
+		"migrate": "migrate", "migrate:live": "migrate", "111122223333:function:migrate": "migrate",
+		"arn:aws:lambda:eu-west-1:111122223333:function:migrate:live": "migrate",
+	} {
+		for d, want := range map[aurora.Direction]string{aurora.Down: want, aurora.Up: ""} {
+			client, _, last := api(t, 0, 0, "")
+			if err := lambdahandler.Invoker(client, function)(t.Context(), aurora.Request{Direction: d, All: true, ExecutionID: "x"}); err != nil {
+				t.Fatal(err)
+			}
+			_, payload, _ := strings.Cut(last.Load().(string), "Event ")
+			var e lambdahandler.Event
+			if err := json.Unmarshal([]byte(payload), &e); err != nil || e.Confirm != want {
+				t.Errorf("%s, %s: %s %v", function, d, payload, err)
+			}
+		}
 	}
 }
 
@@ -87,7 +107,7 @@ func TestSendRefused(t *testing.T) {
 func TestEventsSurvive(t *testing.T) {
 	e := lambdahandler.Event{
 		Request: aurora.Request{Direction: aurora.Down, Steps: 3, ExecutionID: "x", Unsure: aurora.UnsureSkip, TxMode: aurora.TxNone},
-		MaxHops: 7, Hop: 3, After: 12, Idle: 1,
+		MaxHops: 7, Confirm: "shop", Hop: 3, After: 12, Idle: 1,
 	}
 	client, _, last := api(t, 0, 0, "")
 	if err := lambdahandler.Send(t.Context(), client, "f", e); err != nil {

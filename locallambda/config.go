@@ -11,7 +11,8 @@
 // as one likes: an event delivered twice, a process killed, an invoke
 // throttled, a chain of invocations taken for a loop.
 //
-// It listens on this machine only, and checks no signatures. What it does is
+// It listens on this machine only, lets no web page in, and checks no
+// signatures. What it does is
 // what the Lambda developer guide says in "Using the Lambda runtime API",
 // "Invoking a function asynchronously", "Lambda quotas" and "Use Lambda
 // recursive loop detection".

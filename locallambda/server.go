@@ -46,6 +46,9 @@ type Invocation struct {
 	Result  Result
 }
 
+// logLimit is how many invocations are kept, with their payloads.
+const logLimit = 1000
+
 // A Server is one function that runs here.
 type Server struct {
 	cfg    Config
@@ -83,7 +86,7 @@ func Start(cfg Config) (*Server, error) {
 	}
 	close(s.quiet)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.server = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second}
+	s.server = &http.Server{Handler: localOnly(s.routes()), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.server.Serve(listener) }()
 	return s, nil
 }
@@ -123,7 +126,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Invocations returns what was invoked so far, in the order in which it ended.
+// Invocations returns what was invoked so far, in the order in which it ended,
+// of the newest 1,000.
 func (s *Server) Invocations() []Invocation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,6 +219,9 @@ func (s *Server) invoke(ctx context.Context, inv *Invocation, qualifier string, 
 
 func (s *Server) record(inv Invocation) {
 	s.mu.Lock()
+	if len(s.log) >= logLimit {
+		s.log = slices.Delete(s.log, 0, len(s.log)-logLimit+1)
+	}
 	s.log = append(s.log, inv)
 	s.mu.Unlock()
 	s.cfg.Logger.Info("invocation", "requestId", inv.RequestID, "async", inv.Async, "attempt", inv.Attempt, "copy", inv.Copy, "cold", inv.Cold,

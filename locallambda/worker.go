@@ -57,7 +57,7 @@ func startWorker(cfg Config, endpoint string) (*worker, error) {
 		return nil, fmt.Errorf("listen for the program: %w", err)
 	}
 	w := &worker{cfg: cfg, exited: make(chan struct{}), asks: make(chan chan *assignment)}
-	w.server = &http.Server{Handler: w.routes(), ReadHeaderTimeout: 10 * time.Second}
+	w.server = &http.Server{Handler: localOnly(w.routes()), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = w.server.Serve(listener) }()
 	w.cmd = exec.Command(cfg.Command[0], cfg.Command[1:]...)
 	w.cmd.Dir, w.cmd.Stdout, w.cmd.Stderr = cfg.Dir, cfg.Output, cfg.Output
