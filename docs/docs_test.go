@@ -38,6 +38,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aurora-migrate/aurora/internal/dynamotest"
 	"github.com/aurora-migrate/aurora/internal/pgtest"
 )
 
@@ -69,10 +70,14 @@ func build(t *testing.T) string {
 // TestCommands plays the stories of the pages, and what the README shows.
 func TestCommands(t *testing.T) {
 	bin := build(t)
-	for _, page := range []string{"migrations.md", "operations.md", "atlas.md", "code.md", "dsql.md", "local.md", "fargate.md", "init-container.md", "bundle.md"} {
+	for _, page := range []string{"migrations.md", "operations.md", "atlas.md", "code.md", "dsql.md", "local.md", "fargate.md", "init-container.md", "typescript.md", "bundle.md"} {
 		t.Run(page, func(t *testing.T) {
 			lines := readLines(t, page)
 			p := &player{page: page, bin: bin, dsql: page == "dsql.md" || page == "local.md"}
+			if page == "typescript.md" {
+				p.env = []string{"AWS_ENDPOINT_URL_DYNAMODB=" + dynamotest.Endpoint(t), "AWS_REGION=eu-central-1",
+					"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local", "AWS_EC2_METADATA_DISABLED=true"}
+			}
 			for _, s := range sections(lines) {
 				t.Run(s.title, func(t *testing.T) { p.play(t, s) })
 			}

@@ -73,9 +73,10 @@ func sections(lines []string) []section {
 // A player plays the stories of one page.
 type player struct {
 	page, bin string
-	dsql      bool   // its stories are about a local DSQL
-	dir, url  string // of the current story
-	exit      int    // of its last command
+	dsql      bool     // its stories are about a local DSQL
+	dir, url  string   // of the current story
+	env       []string // what its commands get besides
+	exit      int      // of its last command
 	job       *exec.Cmd
 	seen      map[int][]string // new text of blocks, by the line of their fence
 }
@@ -288,7 +289,7 @@ func (p *player) environ() []string {
 			env = append(env, v)
 		}
 	}
-	return append(env, "DATABASE_URL="+p.url, "PATH="+p.bin+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1", "GOFLAGS=-mod=mod")
+	return append(append(env, p.env...), "DATABASE_URL="+p.url, "PATH="+p.bin+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1", "GOFLAGS=-mod=mod")
 }
 
 func (p *player) command(ctx context.Context, script string) *exec.Cmd {
@@ -495,6 +496,8 @@ var masks = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "EXECUTION"},
 	{regexp.MustCompile(`\btest_\d+_\d+\b`), "shop"},
 	{regexp.MustCompile(`\blocalhost:\d+\b`), "ADDRESS"},
+	{regexp.MustCompile(`\b127\.0\.0\.1:\d+\b`), "ADDRESS"},
+	{regexp.MustCompile(`\bRequestID: \w+`), "REQUEST"},
 	{regexp.MustCompile(`\bprocess     \d+`), "process"},
 	{regexp.MustCompile(`PostgreSQL  16\.\d+`), "PostgreSQL 16"},
 }
