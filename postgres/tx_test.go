@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -267,6 +268,21 @@ type commitProxy struct {
 	url      string
 	listener net.Listener
 	hook     func(stage string) (cut bool)
+
+	mu      sync.Mutex
+	isShut  bool
+	clients []net.Conn
+}
+
+// shut lets nobody through any more, be it by a connection that is there.
+func (p *commitProxy) shut() {
+	p.listener.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.isShut = true
+	for _, c := range p.clients {
+		c.Close()
+	}
 }
 
 func newCommitProxy(t *testing.T, raw string, hook func(string) bool) *commitProxy {
@@ -281,12 +297,19 @@ func newCommitProxy(t *testing.T, raw string, hook func(string) bool) *commitPro
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
+	p := &commitProxy{url: fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", l.Addr(), config.Database), listener: l, hook: hook}
 	go func() {
 		for {
 			client, err := l.Accept()
 			if err != nil {
 				return
 			}
+			p.mu.Lock()
+			p.clients = append(p.clients, client)
+			if p.isShut {
+				client.Close()
+			}
+			p.mu.Unlock()
 			server, err := net.Dial(network, address)
 			if err != nil {
 				client.Close()
@@ -298,7 +321,7 @@ func newCommitProxy(t *testing.T, raw string, hook func(string) bool) *commitPro
 			go pass(server, client, func([]byte) bool { return committing.Swap(false) }, func() bool { return hook("answered") }, func() bool { return hook("passed") })
 		}
 	}()
-	return &commitProxy{fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", l.Addr(), config.Database), l, hook}
+	return p
 }
 
 // pass copies what one side says, with a stop before and after what is looked
@@ -348,19 +371,13 @@ func TestTxFuncCommitWithoutAnswer(t *testing.T) {
 			url := newLog(t)
 			var proxy *commitProxy
 			proxy = newCommitProxy(t, url, func(stage string) bool {
-				if stage == tt.stage && tt.stop {
-					proxy.listener.Close()
+				if stage == tt.stage && tt.stop { // the history's connection breaks too
+					proxy.shut()
 				}
 				return stage == tt.stage
 			})
 			db := open(t, proxy.url)
-			m := txMigration(func(ctx context.Context, tx pgx.Tx, env *aurora.Env) error {
-				if tt.stop { // the history's connection breaks too
-					killOthers(t, url)
-				}
-				return addRow(ctx, tx, env)
-			})
-			_, err := runTx(t, db, m)
+			_, err := runTx(t, db, txMigration(addRow))
 			if tt.err == "" && err != nil || tt.err != "" && !errorsContain(err, tt.err) {
 				t.Errorf("Run: %v, want %q", err, tt.err)
 			}
@@ -385,11 +402,6 @@ func TestTxFuncCommitWithoutAnswer(t *testing.T) {
 			}
 		})
 	}
-}
-
-// killOthers ends all sessions that are not in a transaction.
-func killOthers(t *testing.T, url string) {
-	pgtest.Exec(t, url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'")
 }
 
 // txVariable makes the test binary run many steps in transactions.
