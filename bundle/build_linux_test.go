@@ -474,7 +474,7 @@ func (s *shop) testDoesNotBuild(t *testing.T) {
 // and with settings that would change what comes out.
 func (s *shop) testElsewhere(t *testing.T, want bundle.Result) {
 	if testing.Short() {
-		t.Skip("compiles everything once more")
+		t.Skip("missing: time to compile everything once more (package bundle, without -short)")
 	}
 	e := &shop{root: filepath.Join(t.TempDir(), "some where", "else")}
 	if err := os.CopyFS(filepath.Join(e.root, "aurora"), os.DirFS(filepath.Join(s.root, "aurora"))); err != nil {

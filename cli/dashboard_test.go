@@ -224,7 +224,7 @@ func TestDashboardStopsItsRun(t *testing.T) {
 // The token is in no command line, which everybody on the machine can read.
 func TestDashboardOpensTheBrowser(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("missing: a shell (package cli)")
+		t.Skip("missing: a POSIX shell, which Windows has not (package cli)")
 	}
 	dir := t.TempDir()
 	t.Chdir(dir)

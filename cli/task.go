@@ -295,6 +295,23 @@ func (a *app) exportTaskAWS(ctx context.Context, p projectOptions) (restore func
 	return exportAWS(settings{project: project, env: project.Envs[0]}), nil
 }
 
+// onTask calls do with what reaches a task that runs already, given by its ARN.
+func (a *app) onTask(cmd *cobra.Command, t *taskOptions, p projectOptions, task string, do func(fargate.Config) error) error {
+	cfg, err := t.config(a, cmd.Flags())
+	if err != nil {
+		return err
+	}
+	restore, err := a.exportTaskAWS(cmd.Context(), p)
+	if err != nil {
+		return err
+	}
+	defer restore()
+	if err := connectTask(cmd.Context(), &cfg, task); err != nil {
+		return err
+	}
+	return do(cfg)
+}
+
 func (a *app) newTaskWaitCommand(t *taskOptions) *cobra.Command {
 	var (
 		p            projectOptions
@@ -305,20 +322,10 @@ func (a *app) newTaskWaitCommand(t *taskOptions) *cobra.Command {
 		Short: "Show the log of a task, given by its ARN, and exit with its code",
 		Args:  cobra.ExactArgs(1),
 		RunE: a.runs(func(cmd *cobra.Command, args []string) error {
-			cfg, err := t.config(a, cmd.Flags())
-			if err != nil {
-				return err
-			}
-			restore, err := a.exportTaskAWS(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
-			defer restore()
-			if err := connectTask(cmd.Context(), &cfg, args[0]); err != nil {
-				return err
-			}
-			cfg.StopOnCancel = stop
-			return a.followTask(cmd.Context(), cfg, taskReport{Task: args[0], project: p}, asJSON)
+			return a.onTask(cmd, t, p, args[0], func(cfg fargate.Config) error {
+				cfg.StopOnCancel = stop
+				return a.followTask(cmd.Context(), cfg, taskReport{Task: args[0], project: p}, asJSON)
+			})
 		}),
 	}
 	p.addFlags(cmd.Flags())
@@ -337,19 +344,9 @@ func (a *app) newTaskStopCommand(t *taskOptions) *cobra.Command {
 		Short: "Stop a task, given by its ARN: it saves a checkpoint and ends",
 		Args:  cobra.ExactArgs(1),
 		RunE: a.runs(func(cmd *cobra.Command, args []string) error {
-			cfg, err := t.config(a, cmd.Flags())
-			if err != nil {
-				return err
-			}
-			restore, err := a.exportTaskAWS(cmd.Context(), p)
-			if err != nil {
-				return err
-			}
-			defer restore()
-			if err := connectTask(cmd.Context(), &cfg, args[0]); err != nil {
-				return err
-			}
-			return fargate.Stop(cmd.Context(), cfg, args[0], reason)
+			return a.onTask(cmd, t, p, args[0], func(cfg fargate.Config) error {
+				return fargate.Stop(cmd.Context(), cfg, args[0], reason)
+			})
 		}),
 	}
 	p.addFlags(cmd.Flags())

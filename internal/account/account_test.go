@@ -394,7 +394,7 @@ func TestSessionEndsMeanwhile(t *testing.T) {
 
 func TestRunLogin(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("missing: a shell (package account)")
+		t.Skip("missing: a POSIX shell, which Windows has not (package internal/account)")
 	}
 	e := &account.LoginError{Profile: "prod", Command: []string{"aws", "sso", "login", "--profile", "prod"}, Err: errors.New("expired")}
 	dir := t.TempDir()
