@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build quickstart roles customers ui test short fuzz bench fmt hash clean
+.PHONY: help build quickstart roles lambda fargate customers ui test short fuzz bench fmt hash clean
 
 GO ?= go
 
@@ -11,6 +11,13 @@ build: ## Build bin/aurora, small and static
 
 roles: build ## Run examples/roles on a DynamoDB that is started for it
 	AURORA_TEST_FETCH=1 $(GO) run ./tools/dynamodb sh -c 'cd examples/roles && $(GO) run ./demo && for c in apply status "show add-user-roles"; do ../../bin/aurora migrate --env local $$c; done'
+
+lambda: build ## Run examples/roles as a Lambda function that continues itself
+	AURORA_TEST_FETCH=1 PATH="$(CURDIR)/bin:$$PATH" $(GO) run ./tools/dynamodb examples/roles/lambda.sh
+
+fargate: build ## Run examples/roles as Fargate tasks, one of them stopped at work
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/aurora-runner ./cmd/aurora-runner
+	AURORA_TEST_FETCH=1 PATH="$(CURDIR)/bin:$$PATH" $(GO) run ./tools/dynamodb $(GO) run ./tools/s3 examples/roles/fargate.sh
 
 customers: build ## Apply examples/customers, expand to contract, to a local Aurora DSQL
 	cd examples/customers && AURORA_PG_FETCH=1 ../../bin/aurora migrate --env local apply

@@ -32,7 +32,8 @@ the output.
 
 With --wait it asks again until every migration is complete, or until
 --wait-timeout: for init containers, whose application must not start on half a
-schema. The database may come up later than the container.`,
+schema. The database may come up later than the container. A look that has begun
+within --wait-timeout may take up to 30 seconds more.`,
 		Example: `  aurora migrate --env local status
   aurora migrate --env local status --wait --wait-timeout 10m
   aurora migrate status --url postgres://user:pass@localhost:5432/app --format '{{ json . }}'`,
@@ -289,25 +290,32 @@ func (w *waiter) close(ctx context.Context) {
 	}
 }
 
-// The pauses between two observations.
 const (
+	// The pauses between two observations.
 	waitPauseMin = 250 * time.Millisecond
 	waitPauseMax = 2 * time.Second
+	// lookTime is how long behind the timeout an observation may end that began
+	// before it.
+	lookTime = 30 * time.Second
 )
 
 // wait observes until everything is complete, or until waiting cannot help, or
 // until the timeout, and returns the last observation; at the timeout also who
 // holds the lock. Every observation stands for itself: what an earlier one saw
-// or failed to see does not count.
+// or failed to see does not count. The timeout bounds the waiting: there is
+// always one observation, and none is broken off that would end soon.
 func (w *waiter) wait(ctx context.Context, timeout time.Duration) (aurora.Status, *aurora.LockedError, error) {
-	limit, cancel := context.WithTimeout(ctx, timeout)
+	end := time.Now().Add(timeout)
+	limit, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
+	looking, cancelLook := context.WithDeadline(ctx, end.Add(lookTime))
+	defer cancelLook()
 	w.app.term.showLine(func(time.Time) string { return "waiting for pending migrations" })
 	defer w.app.term.stopLine()
 	var last *aurora.Status
 	var lastErr error
 	for pause := waitPauseMin; ; pause = min(pause*2, waitPauseMax) {
-		st, err := w.observe(limit)
+		st, err := w.observe(looking)
 		switch {
 		case err == nil:
 			last, lastErr = &st, nil
@@ -315,7 +323,7 @@ func (w *waiter) wait(ctx context.Context, timeout time.Duration) (aurora.Status
 				return st, nil, nil
 			}
 			w.say(pendingText(st))
-		case limit.Err() == nil:
+		case looking.Err() == nil:
 			last, lastErr = nil, err
 			if !mayComeUp(err) {
 				return aurora.Status{}, nil, err

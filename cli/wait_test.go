@@ -163,3 +163,52 @@ func TestWaitInterrupted(t *testing.T) {
 		}
 	})
 }
+
+// A slowStore takes its time for every look.
+type slowStore struct {
+	*auroratest.Memory
+	takes time.Duration
+}
+
+func (s slowStore) Latest(ctx context.Context) ([]aurora.Revision, error) {
+	select {
+	case <-time.After(s.takes):
+		return s.Memory.Latest(ctx)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// The timeout is for waiting: whoever looks slowly looks all the same, and says
+// what there is.
+func TestWaitLooksSlowly(t *testing.T) {
+	dir := migrationDir(t, map[string]string{"1_a.sql": "SELECT 1;"})
+	for name, tt := range map[string]struct {
+		takes, timeout time.Duration
+		looks          int
+		stdout, stderr string
+	}{
+		"the first look":   {10 * time.Second, time.Second, 1, "The lock is held by build-7", "waiting: 1 pending"},
+		"the second look":  {10 * time.Second, 15 * time.Second, 2, "The lock is held by build-7", "waiting: 1 pending"},
+		"no look ends":     {time.Hour, time.Second, 0, "", "gave up after waiting 1s for the database: it did not answer"},
+		"waits in between": {time.Second, 15 * time.Second, 7, "The lock is held by build-7", "waiting: 1 pending"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := slowStore{&auroratest.Memory{}, tt.takes}
+				a, stdout, stderr := testApp(t, func() (aurora.Store, error) { return store, nil })
+				lease, err := store.Acquire(t.Context(), aurora.Holder{Host: "build-7"}, 2*time.Hour)
+				if err != nil {
+					t.Fatal(err)
+				}
+				code := a.run(t.Context(), []string{"migrate", "status", "--wait", "--wait-timeout", tt.timeout.String(), "--url", "postgres://h/db", "--dir", dir})
+				if n := store.Calls(auroratest.OpLatest); code != ExitPending || n != tt.looks || !strings.Contains(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) {
+					t.Errorf("exit code %d after %d looks: %s%s", code, n, stdout, stderr)
+				}
+				if err := lease.Release(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}

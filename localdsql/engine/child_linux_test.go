@@ -371,7 +371,7 @@ func using(t *testing.T, dirs ...string) map[int]string {
 
 // patience bounds waiting for something that must happen; it is long so that
 // it is never reached on a slow machine by something that does happen.
-const patience = 60 * time.Second
+const patience = 5 * time.Minute
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()

@@ -46,15 +46,16 @@ export function step(name, run, page = () => undefined) {
 export function build(name, pkg) {
   const given = process.env[`E2E_${name.toUpperCase()}`];
   if (given) return given;
-  const out = join(root, name);
+  const out = join(process.env.E2E_PROGRAMS ?? root, name);
+  if (existsSync(out)) return out;
   const built = spawnSync("go", ["build", "-o", out, pkg], { cwd: join(here, "../.."), encoding: "utf8" });
   assert.equal(built.status, 0, built.stderr);
   return out;
 }
 
-/** project makes a directory with files and returns what works in it. */
-export function project(program, files, env = {}) {
-  const dir = mkdtempSync(join(root, "project-"));
+/** project makes a directory with files, or takes one of this module, and returns what works in it. */
+export function project(program, files, { env = {}, dir: given } = {}) {
+  const dir = given ? join(here, "../..", given) : mkdtempSync(join(root, "project-"));
   const write = (name, text) => {
     const path = join(dir, name);
     mkdirSync(dirname(path), { recursive: true });
@@ -64,7 +65,7 @@ export function project(program, files, env = {}) {
   const options = {
     cwd: dir,
     encoding: "utf8",
-    env: { ...process.env, AURORA_PG_FETCH: "1", XDG_STATE_HOME: join(dir, "state"), ...env },
+    env: { ...process.env, AURORA_PG_FETCH: "1", XDG_STATE_HOME: join(root, "state"), ...env },
   };
   return {
     dir,
@@ -79,6 +80,52 @@ export function project(program, files, env = {}) {
       return child;
     },
     dashboard: (...args) => dashboard(program, args, options),
+  };
+}
+
+/** dynamodb starts a DynamoDB on this machine and returns what works on it. */
+export async function dynamodb(program) {
+  const child = spawn(program, ["sh", "-c", "echo $AWS_ENDPOINT_URL_DYNAMODB; exec cat"], {
+    env: { ...process.env, AURORA_TEST_FETCH: "1", AWS_ENDPOINT_URL_DYNAMODB: "" },
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  stops.push(() => end(child));
+  const url = await new Promise((resolve, reject) => {
+    child.stdout.once("data", (data) => resolve(String(data).trim()));
+    child.on("exit", (code) => reject(new Error(`the DynamoDB ended with ${code}`)));
+  });
+  // The signature is not looked at.
+  const credential = "Credential=local/20260101/eu-central-1/dynamodb/aws4_request";
+  const call = async (op, body) => {
+    const answer = await fetch(url, {
+      method: "POST",
+      headers: {
+        "X-Amz-Target": `DynamoDB_20120810.${op}`,
+        "Content-Type": "application/x-amz-json-1.0",
+        Authorization: `AWS4-HMAC-SHA256 ${credential}, SignedHeaders=host, Signature=0`,
+      },
+      body: JSON.stringify(body),
+    });
+    const said = await answer.json();
+    assert.equal(answer.status, 200, `${op}: ${JSON.stringify(said)}`);
+    return said;
+  };
+  return {
+    env: {
+      AWS_ENDPOINT_URL_DYNAMODB: url,
+      AWS_REGION: "eu-central-1",
+      AWS_ACCESS_KEY_ID: "local",
+      AWS_SECRET_ACCESS_KEY: "local",
+      AWS_EC2_METADATA_DISABLED: "true",
+    },
+    createTable: (name) =>
+      call("CreateTable", {
+        TableName: name,
+        BillingMode: "PAY_PER_REQUEST",
+        AttributeDefinitions: [{ AttributeName: "pk", AttributeType: "S" }],
+        KeySchema: [{ AttributeName: "pk", KeyType: "HASH" }],
+      }),
+    get: async (name, key) => (await call("GetItem", { TableName: name, Key: key })).Item,
   };
 }
 

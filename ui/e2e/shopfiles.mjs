@@ -64,3 +64,20 @@ env "staging" {
 };
 
 export const legacy = { [file(ids.legacy)]: "ALTER TABLE orders ADD COLUMN legacy text;\n" };
+
+const unique = (mended) =>
+  `CREATE TABLE logins (id bigint PRIMARY KEY, user_id bigint NOT NULL);\n\n${mended}CREATE UNIQUE INDEX users_email ON users (email);\n`;
+
+/** people are migrations that a PostgreSQL and a DSQL take. The third fails, because of the second. */
+export const people = {
+  failing: "20260912090000_unique_email",
+  files: {
+    [file(ids.users)]: "CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL);\n",
+    [file(ids.users, ".down")]: "DROP TABLE users;\n",
+    [file(ids.seed)]: "INSERT INTO users VALUES (1, 'ada@example.com'), (2, 'ada@example.com');\n",
+    [file(ids.seed, ".down")]: "DELETE FROM users;\n",
+    [file(ids.unique)]: unique(""),
+    [file(ids.unique, ".down")]: "DROP INDEX users_email;\n\nDROP TABLE logins;\n",
+  },
+  mended: { [file(ids.unique)]: unique("DELETE FROM users WHERE id = 2;\n\n") },
+};

@@ -159,7 +159,7 @@ func exchange(conn net.Conn, ms []pgproto3.FrontendMessage) ([]string, error) {
 	for _, m := range ms {
 		b, _ = m.Encode(b)
 	}
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testPatience)); err != nil {
 		return nil, err
 	}
 	sent := make(chan error, 1)

@@ -185,7 +185,7 @@ func TestPatience(t *testing.T) {
 func TestEndInRow(t *testing.T) {
 	c := start(t)
 	conn := hijack(t, c.url)
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testPatience)); err != nil {
 		t.Fatal(err)
 	}
 	const size = 50 << 20

@@ -46,7 +46,7 @@ var startServer = sync.OnceValue(func() error {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 		defer cancel()
 		if err := server.Stop(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, "stop the test server:", err)
@@ -173,10 +173,14 @@ func (w testWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// testPatience bounds what a test waits for. It is only there so that nothing
+// hangs, and so long that a slow machine never reaches it.
+const testPatience = 5 * time.Minute
+
 // deadline is a context for one test.
 func deadline(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 	t.Cleanup(cancel)
 	return ctx
 }

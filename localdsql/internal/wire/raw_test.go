@@ -20,7 +20,7 @@ type rawClient struct {
 func (c *cluster) raw(t testing.TB) *rawClient {
 	t.Helper()
 	conn := hijack(t, c.url)
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testPatience)); err != nil {
 		t.Fatal(err)
 	}
 	return &rawClient{t: t, conn: conn, f: pgproto3.NewFrontend(conn, conn)}

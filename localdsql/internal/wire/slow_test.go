@@ -11,27 +11,27 @@ import (
 	"github.com/aurora-migrate/aurora/localdsql/internal/policy"
 )
 
-// TestSlowBackend has a write of the proxy's login to the backend return only
+// TestSlowBackend has writes of the proxy's login to the backend return only
 // when the answer is there, as happens on a busy machine. pgconn reads in the
-// background then, and must not do so any more when the session begins.
+// background then, and must not do so any more when the session begins, however
+// many writes it takes until one is not slow.
 func TestSlowBackend(t *testing.T) {
 	t.Parallel()
-	var c *cluster
-	c = start(t, func(cfg *Config) {
+	c := start(t, func(cfg *Config) {
+		auth := cfg.Auth
 		cfg.Auth = func(ctx context.Context, l Login) (Backend, *policy.Refusal) {
-			b, refusal := c.auth(ctx, l)
+			b, refusal := auth(ctx, l)
 			if refusal == nil {
 				dial := b.Config.DialFunc
 				b.Config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 					conn, err := dial(ctx, network, address)
-					return &slowConn{Conn: conn, slow: 1}, err
+					return &slowConn{Conn: conn, slow: 15}, err
 				}
 			}
 			return b, refusal
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
+	ctx := deadline(t)
 	conn, err := pgconn.Connect(ctx, c.url)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func (c *slowConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if c.slow > 0 {
 		c.slow--
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 	return n, err
 }

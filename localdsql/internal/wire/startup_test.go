@@ -112,7 +112,7 @@ func TestDirectTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(testPatience))
 		f := pgproto3.NewFrontend(conn, conn)
 		f.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "admin"}})
 		_ = f.Flush() // refused already, perhaps
@@ -142,7 +142,7 @@ func TestNewerProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(testPatience))
 	f := pgproto3.NewFrontend(conn, conn)
 	f.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion32, Parameters: map[string]string{"user": "admin", "_pq_.new": "1"}})
 	if err := f.Flush(); err != nil {
@@ -167,7 +167,7 @@ func TestGSSAndEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(testPatience))
 	for _, tt := range []struct {
 		code uint32
 		want byte
@@ -185,7 +185,7 @@ func TestGSSAndEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(testPatience))
 		_, _ = io.WriteString(conn, start)
 		_ = conn.(*net.TCPConn).CloseWrite()
 		if b, err := io.ReadAll(conn); err != nil && !strings.Contains(err.Error(), "reset") {
