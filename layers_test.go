@@ -63,6 +63,7 @@ var layers = map[string][]string{
 	"cmd/aurora-dispatch": {"fargate", "github.com/aws/aws-lambda-go", "github.com/aws/aws-sdk-go-v2"},
 	"tools/testreport":    {},
 	"tools/dynamodb":      {"internal/dynamotest"},
+	"tools/s3":            {"github.com/johannesboyne/gofakes3"},
 	"tools/image":         {},
 	"examples":            {"", "backfill", "github.com/aws/aws-sdk-go-v2"},
 	"docs":                {},

@@ -4,7 +4,6 @@ package examples_test
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,13 +11,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/aurora-migrate/aurora/internal/dynamotest"
 )
+
+const module = "github.com/aurora-migrate/aurora"
 
 func TestMain(m *testing.M) { dynamotest.Main(m) }
 
@@ -49,7 +47,6 @@ func copyExample(t *testing.T, name string) project {
 			t.Fatal(err)
 		}
 	}
-	const module = "github.com/aurora-migrate/aurora"
 	p.run(t, 0, "go", "mod", "edit", "-module=example.com/"+name, "-require="+module+"@v0.0.0", "-replace="+module+"="+root)
 	p.run(t, 0, "go", "build", "-o", p.bin, module+"/cmd/aurora")
 	return p
@@ -112,57 +109,4 @@ func TestCustomers(t *testing.T) {
 			t.Errorf("%d of %d customers have a full name, want all of 10,000", right, rows)
 		}
 	})
-}
-
-// The two migrations of DynamoDB, there and back.
-func TestRoles(t *testing.T) {
-	p := copyExample(t, "roles")
-	endpoint := dynamotest.Endpoint(t)
-	p.env = append(p.env, "AWS_ENDPOINT_URL_DYNAMODB="+endpoint, "AWS_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=local",
-		"AWS_SECRET_ACCESS_KEY=local", "AWS_EC2_METADATA_DISABLED=true")
-	client := dynamotest.Client(endpoint)
-	p.run(t, 0, "go", "run", "./demo", "-users", "1000")
-	p.migrate(t, 0, "local", "apply")
-	p.migrate(t, 0, "local", "status")
-
-	if got := count(t, client, "Roles", ""); got != 2 {
-		t.Errorf("the table Roles has %d items, want 2", got)
-	}
-	if admins, viewers := count(t, client, "Users", "role#admin"), count(t, client, "Users", "role#viewer"); admins != 100 || viewers != 900 {
-		t.Errorf("%d admins and %d viewers, want 100 and 900", admins, viewers)
-	}
-	var shown struct{ Description, Output string }
-	attempts := p.migrate(t, 0, "local", "show", "add-user-roles", "--json")
-	if err := json.Unmarshal([]byte(attempts), &shown); err != nil {
-		t.Fatalf("%v\n%s", err, attempts)
-	}
-	for _, want := range []string{"Adds default roles", "added a role", "Viewer"} {
-		if !strings.Contains(attempts, want) {
-			t.Errorf("show has no %q:\n%s", want, attempts)
-		}
-	}
-	if out := p.migrate(t, 1, "local", "down"); !strings.Contains(out, "who had no role before") {
-		t.Errorf("the reason why there is no way down is missing:\n%s", out)
-	}
-	p.migrate(t, 0, "local", "apply")
-}
-
-// count counts the items of a table, or those with a role.
-func count(t *testing.T, client *dynamodb.Client, table, role string) int {
-	t.Helper()
-	in := &dynamodb.ScanInput{TableName: &table, Select: types.SelectCount, ConsistentRead: aws.Bool(true)}
-	if role != "" {
-		in.FilterExpression = aws.String("#role = :role")
-		in.ExpressionAttributeNames = map[string]string{"#role": "role"}
-		in.ExpressionAttributeValues = map[string]types.AttributeValue{":role": &types.AttributeValueMemberS{Value: role}}
-	}
-	n := 0
-	for pages := dynamodb.NewScanPaginator(client, in); pages.HasMorePages(); {
-		page, err := pages.NextPage(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		n += int(page.Count)
-	}
-	return n
 }

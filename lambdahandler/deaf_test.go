@@ -103,6 +103,27 @@ func TestDeafStep(t *testing.T) {
 	})
 }
 
+// A deaf step that saves checkpoints is not told that it never will.
+func TestDeafStepThatMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, steps("1", func(ctx context.Context, env *aurora.Env) error {
+			if err := env.Checkpoint(ctx, 1); err != nil {
+				return err
+			}
+			return deaf(ctx, env)
+		}))
+		reason := f.deliverDeaf("r0", lambdahandler.Event{Request: aurora.Request{ExecutionID: "x"}}, itself)
+		stuck, ok := reason.(*lambdahandler.StuckError)
+		if !ok || !stuck.Deaf || !stuck.Moved || len(f.sent) != 1 {
+			t.Errorf("%v, and %d continuations", reason, len(f.sent))
+		}
+		if r := f.store.All()[0]; r.State != aurora.Interrupted || !strings.Contains(r.Error, "resumes from what was saved") {
+			t.Errorf("the revision is %s: %s", r.State, r.Error)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
 // The limit of invocations is the end here too.
 func TestDeafStepAtTheHopLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -19,7 +19,7 @@ func (e *LimitError) Error() string {
 }
 
 // A StuckError says that a step got no further in whole invocations, and so
-// never will in Lambda. The history has it too.
+// never will in Lambda, or that it did not stop in time. The history has it too.
 type StuckError struct {
 	ExecutionID string
 	Migration   string // its ID
@@ -28,10 +28,17 @@ type StuckError struct {
 	// Deaf says that the step did not stop either when its context ended, so
 	// that the process had to end.
 	Deaf bool
+	// Moved says that the execution did get further before a deaf step was ended:
+	// it resumes from what was saved.
+	Moved bool
 }
 
 // Error names the step and what to do.
 func (e *StuckError) Error() string {
+	if e.Moved {
+		return fmt.Sprintf("execution %s got further, but %q of %s did not stop when its context ended, so its process was ended; the execution resumes from what was saved (smaller batches stop sooner)",
+			e.ExecutionID, e.Step, e.Migration)
+	}
 	why := "saves no checkpoint in"
 	if e.Deaf {
 		why = "neither saves a checkpoint nor stops when its context ends in"

@@ -357,12 +357,13 @@ func (h *hop) abandon(ctx context.Context, before sight, f *flight, req aurora.R
 	if err != nil {
 		panic(fmt.Errorf("a step does not stop, and the history cannot be read: %w", err))
 	}
-	stuck := h.stuck(now, true)
+	idle, stuck := h.idle(before, now), h.stuck(now, true)
+	stuck.Moved = before.reached() != now.reached()
 	lease := f.held()
 	if lease == nil || !now.found {
 		panic(stuck)
 	}
-	idle, state, reason := h.idle(before, now), aurora.Interrupted, error(stuck)
+	state, reason := aurora.Interrupted, error(stuck)
 	switch {
 	case idle >= maxIdle:
 		state = aurora.Failed

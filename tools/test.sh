@@ -26,6 +26,7 @@ missing=
 command -v psql >/dev/null || missing="$missing postgresql-client"
 command -v pgbench >/dev/null || missing="$missing postgresql"
 command -v npm >/dev/null || missing="$missing npm"
+command -v curl >/dev/null || missing="$missing curl" # an example's Lambda is invoked with it
 command -v bzip2 >/dev/null || missing="$missing bzip2"
 command -v chromium >/dev/null || missing="$missing chromium fonts-liberation" # the dashboard's tests
 command -v qemu-aarch64-static >/dev/null || missing="$missing qemu-user-static" # arm64 programs are run

@@ -20,8 +20,8 @@ var giveUsersARole = aurora.Migration{
 	Checksum: aurora.Checksum(giveUsersARoleSource),
 	Description: `## Gives every user a role
 
-Who has none becomes a viewer. Scans the table Users with several workers, and goes
-on where it was when it is stopped.`,
+Who has none becomes a viewer. Scans the table Users with several workers, at most
+2,500 users a second, and goes on where it was when it is stopped.`,
 	Up:           []aurora.Step{aurora.Func{Name: "give roles", Do: giveRoles}},
 	Irreversible: "who had no role before is not known any more",
 }
@@ -31,7 +31,12 @@ func giveRoles(ctx context.Context, env *aurora.Env) error {
 	if err != nil {
 		return err
 	}
-	return backfill.Items{Client: client, Table: "Users", Change: makeViewer}.Run(ctx, env)
+	return backfill.Items{
+		Client: client, Table: "Users", Change: makeViewer,
+		// The application needs the table, too. And even a function with a few
+		// seconds is to finish pages in them.
+		Options: backfill.Options{PerSecond: 2500, Batch: 100},
+	}.Run(ctx, env)
 }
 
 var roleName = map[string]string{"#role": "role"}
