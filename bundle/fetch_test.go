@@ -312,8 +312,8 @@ func TestFetchHTTP(t *testing.T) {
 		{"/cut", ErrTruncated, "after 100 bytes", maxAttempts, FetchOptions{}},
 		{"/chunkedcut", ErrTruncated, "after 4 bytes", maxAttempts, FetchOptions{}},
 		{"/nothing", ErrUnavailable, "EOF", maxAttempts, FetchOptions{}},
-		{"/hang", ErrTimeout, "nothing came for 50ms", 1, FetchOptions{Stall: 50 * time.Millisecond}},
-		{"/stall", ErrTimeout, "nothing came for 50ms", 1, FetchOptions{Stall: 50 * time.Millisecond}},
+		{"/hang", ErrTimeout, "nothing came for 300ms", 1, FetchOptions{Stall: 300 * time.Millisecond}},
+		{"/stall", ErrTimeout, "nothing came for 300ms", 1, FetchOptions{Stall: 300 * time.Millisecond}},
 		{"/drip", ErrTimeout, "not fetched within 100ms", 1, FetchOptions{Timeout: 100 * time.Millisecond}},
 		{"http://" + closed.Addr().String() + "/b", ErrUnavailable, "refused", 0, FetchOptions{}},
 	} {
@@ -325,7 +325,8 @@ func TestFetchHTTP(t *testing.T) {
 			requests.Store(0)
 			path, err := Fetch(t.Context(), tt.o)
 			checkFetched(t, tt.o.Dir, path, err, tt.want, tt.text, good)
-			if n := requests.Load(); n != tt.requests {
+			// The time may be over before the server is asked.
+			if n := requests.Load(); n != tt.requests && (tt.want != ErrTimeout || n > tt.requests) {
 				t.Errorf("%d requests, want %d", n, tt.requests)
 			}
 			if strings.Contains(fmt.Sprint(err), "s3cret") {

@@ -52,7 +52,7 @@ func openTerminal(t *testing.T) (person, program *os.File) {
 func talk(t *testing.T, answers map[string]string, stop string) string {
 	t.Helper()
 	person, program := openTerminal(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	r, w := io.Pipe()
 	ended := make(chan int, 1)

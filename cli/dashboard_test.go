@@ -79,7 +79,7 @@ func openDashboard(t *testing.T, args []string, migrations ...[]aurora.Migration
 		t.Fatal(err)
 	}
 	base, _, _ := strings.Cut(address, "?")
-	p := &page{t: t, base: base, client: &http.Client{Jar: jar, Timeout: 30 * time.Second}, said: said.String()}
+	p := &page{t: t, base: base, client: &http.Client{Jar: jar, Timeout: 5 * time.Minute}, said: said.String()}
 	p.stop = sync.OnceValue(func() int { cancel(); return <-ended })
 	t.Cleanup(func() { p.stop() })
 	if resp := p.do(http.MethodGet, strings.TrimPrefix(address, base), nil, nil); resp != http.StatusOK {
@@ -270,7 +270,7 @@ func TestDashboardOpensTheBrowser(t *testing.T) {
 func runForError(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	var out strings.Builder
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	code := Run(ctx, append([]string{"dashboard", "--no-open", "--port", "0"}, args...), Streams{In: strings.NewReader(""), Out: &out, Err: &out}, []aurora.Migration{})
 	return code, out.String()
@@ -408,7 +408,7 @@ func createTable(t *testing.T, proxy *dynamotest.Proxy, name string) *dynamo.Sto
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if _, err := client.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: aws.String(name)}); err != nil {
 			t.Error(err)
@@ -437,7 +437,7 @@ func TestDashboardOfAccount(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		out, err := handler.Invoke(ctx, payload)
 		return json.RawMessage(out), err

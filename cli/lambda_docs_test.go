@@ -166,13 +166,15 @@ func TestLambdaDocs(t *testing.T) {
 			build(t, path)
 			env, asked := docsTable(t)
 			var log bytes.Buffer
+			// On a slow machine an invocation may end without an answer, and is repeated.
 			s, err := locallambda.Start(locallambda.Config{
-				Command: []string{path}, Name: "migrate", Env: env, Dir: t.TempDir(), Timeout: 3 * time.Second, Output: &log, Retries: []time.Duration{},
+				Command: []string{path}, Name: "migrate", Env: env, Dir: t.TempDir(), Timeout: 3 * time.Second, Output: &log,
+				Retries: slices.Repeat([]time.Duration{4 * time.Second}, 10),
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			s.Send([]byte(`{}`)) // two seconds of work, and less time for it
 			if err := s.Wait(ctx); err != nil {

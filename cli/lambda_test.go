@@ -85,7 +85,7 @@ func newFunction(t testing.TB) *function {
 func (f *function) start(t testing.TB) {
 	t.Helper()
 	var err error
-	f.server, err = locallambda.Start(locallambda.Config{Command: []string{f.binary}, Name: "migrate", Env: f.env, Timeout: 30 * time.Second})
+	f.server, err = locallambda.Start(locallambda.Config{Command: []string{f.binary}, Name: "migrate", Env: f.env, Timeout: 5 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func (f *function) start(t testing.TB) {
 
 func (f *function) invoke(t testing.TB, event string) (map[string]any, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	res, err := f.server.Invoke(ctx, []byte(event))
 	if err != nil {
@@ -156,7 +156,7 @@ func TestLambdaVariableIsEmpty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary)
 	cmd.Env = append(os.Environ(), "AWS_LAMBDA_RUNTIME_API=")
@@ -200,7 +200,7 @@ func TestLambdaLocal(t *testing.T) {
 	out, in := io.Pipe()
 	code := make(chan int)
 	go func() {
-		args := []string{"lambda", "local", "--port", "0", "--timeout", "20s", "--log-level", "error", "--", f.binary}
+		args := []string{"lambda", "local", "--port", "0", "--timeout", "5m", "--log-level", "error", "--", f.binary}
 		code <- cli.Run(ctx, args, cli.Streams{In: strings.NewReader(""), Out: in, Err: io.Discard})
 		_ = in.Close()
 	}()

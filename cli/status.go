@@ -123,7 +123,7 @@ func (a *app) runStatus(ctx context.Context, o statusOptions) error {
 	}
 	rep := w.report(st)
 	if locked != nil {
-		rep.LockedBy = lockText(locked)
+		rep.LockedBy = a.lockText(locked)
 	}
 	return a.finishStatus(rep, st, format)
 }
@@ -170,7 +170,7 @@ func (a *app) statusReport(s settings, st aurora.Status) *report.Status {
 	if len(st.Pending) > 0 {
 		next := st.Pending[0]
 		rep.Status, rep.Next = report.Pending, next.Version
-		rep.Checkpoint, rep.About = next.Snapshot, report.FirstLine(next.Description)
+		rep.Checkpoint, rep.About = next.Snapshot, report.FirstLine(a.secrets.hide(next.Description))
 	}
 	a.addTrouble(rep, st)
 	if rep.Current == "" {
@@ -182,7 +182,7 @@ func (a *app) statusReport(s settings, st aurora.Status) *report.Status {
 func (a *app) addTrouble(rep *report.Status, st aurora.Status) {
 	if last := st.Last; last != nil {
 		rep.Code = isCode(st, last.Version)
-		rep.LastState, rep.LastHolder = string(last.State), last.Holder.String()
+		rep.LastState, rep.LastHolder = string(last.State), a.secrets.hideHolder(last.Holder).String()
 		rep.Error = strings.TrimPrefix(a.oneLine(last.Error), "ERROR: ")
 		rep.SQL = a.oneLine(last.ErrorStep)
 		rep.Activity = a.oneLine(last.Activity)

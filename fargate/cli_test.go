@@ -76,6 +76,19 @@ func TestTaskRun(t *testing.T) {
 	}
 }
 
+// untilLooked returns a context that ends when ECS was asked for a task once more.
+func untilLooked(t *testing.T, e env) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	before := e.looks()
+	go func() {
+		defer cancel()
+		for e.looks() == before && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	return ctx
+}
+
 // TestTaskInterrupt: Ctrl-C leaves the task alone and says how to see it again;
 // "task stop" ends it.
 func TestTaskInterrupt(t *testing.T) {
@@ -86,8 +99,7 @@ func TestTaskInterrupt(t *testing.T) {
 	}
 	task := strings.TrimSpace(c.out.String())
 	e.await(t, "working")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx := untilLooked(t, e)
 	if code := c.run(ctx, "wait", task); code != cli.ExitInterrupted || !strings.Contains(c.err.String(), "aurora task wait "+task) {
 		t.Errorf("%d %s", code, c.err)
 	}
@@ -115,8 +127,7 @@ func TestTaskEnv(t *testing.T) {
 	task := strings.TrimSpace(c.out.String())
 	e.await(t, "working")
 	t.Setenv("AWS_REGION", "")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx := untilLooked(t, e)
 	if code := c.run(ctx, "wait", "--env", "production", task); code != cli.ExitInterrupted || !strings.Contains(c.err.String(), "aurora task stop "+task+" --env production") {
 		t.Errorf("%d %s", code, c.err)
 	}

@@ -172,10 +172,20 @@ func start(t *testing.T, d ecstest.Definition) env {
 	return e
 }
 
+// looks is how often ECS was asked how tasks are.
+func (e env) looks() (n int) {
+	for _, c := range e.Calls() {
+		if c == "DescribeTasks" {
+			n++
+		}
+	}
+	return n
+}
+
 // await waits until the log of the running task has a line.
 func (e env) await(t *testing.T, line string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(e.Log(""), line); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !strings.Contains(e.Log(""), line); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the task never said %q: %s", line, e.Log(""))
 		}
@@ -240,8 +250,9 @@ func TestRun(t *testing.T) {
 // although the log lags behind the task.
 func TestLog(t *testing.T) {
 	e := start(t, definition(t, "lines 250"))
+	// Of two looks behind the task's end only the second sees the last lines.
 	e.LogDelay, e.PageSize = 30*time.Millisecond, 40
-	e.cfg.Poll = 25 * time.Millisecond
+	e.cfg.Poll = 40 * time.Millisecond
 	if code, err := fargate.Run(t.Context(), e.cfg, aurora.Request{ExecutionID: "e"}); code != 0 || err != nil {
 		t.Fatalf("exit code %d, %v", code, err)
 	}

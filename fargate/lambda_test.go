@@ -21,7 +21,7 @@ func TestDispatcherFunction(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "bootstrap")
 	ecstest.Build(t, program, "../cmd/aurora-dispatch")
 	lambda, err := locallambda.Start(locallambda.Config{
-		Command: []string{program}, Timeout: 20 * time.Second, Deliveries: 2, Retries: []time.Duration{10 * time.Millisecond},
+		Command: []string{program}, Timeout: 5 * time.Minute, Deliveries: 2, Retries: []time.Duration{10 * time.Millisecond},
 		Env: []string{
 			"AWS_ENDPOINT_URL=" + e.URL, "AWS_REGION=" + ecstest.Region, "AWS_ACCESS_KEY_ID=AKID", "AWS_SECRET_ACCESS_KEY=secret",
 			"AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent",

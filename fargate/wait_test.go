@@ -159,14 +159,6 @@ func TestClusterOfTask(t *testing.T) {
 func TestLookFails(t *testing.T) {
 	internal := ecstest.Fault{Status: 500, Type: "ServerException", Message: "sorry"}
 	denied := ecstest.Fault{Type: "AccessDeniedException", Message: "User is not authorized to perform: ecs:DescribeTasks on resource: x"}
-	looks := func(e env) (n int) {
-		for _, c := range e.Calls() {
-			if c == "DescribeTasks" {
-				n++
-			}
-		}
-		return n
-	}
 	t.Run("a few", func(t *testing.T) {
 		e := start(t, definition(t, "exit 3"))
 		e.FailNext("DescribeTasks", internal, internal, internal, internal)
@@ -179,15 +171,15 @@ func TestLookFails(t *testing.T) {
 		e.FailNext("DescribeTasks", denied)
 		_, err := fargate.Run(t.Context(), e.cfg, aurora.Request{})
 		var lost *fargate.LostError
-		if !errors.As(err, &lost) || looks(e) != 1 || !strings.Contains(lost.Hint(), "allow the action") {
-			t.Errorf("%d looks, %v", looks(e), err)
+		if !errors.As(err, &lost) || e.looks() != 1 || !strings.Contains(lost.Hint(), "allow the action") {
+			t.Errorf("%d looks, %v", e.looks(), err)
 		}
 	})
 	t.Run("unknown", func(t *testing.T) {
 		e := start(t, definition(t, "exit 3"))
 		_, err := fargate.Wait(t.Context(), e.cfg, "arn:aws:ecs:eu-central-1:123456789012:task/default/none")
-		if err == nil || looks(e) != 5 || !strings.Contains(err.Error(), "lost sight of task none, which may still run: ECS does not know it (MISSING)") {
-			t.Errorf("%d looks, %v", looks(e), err)
+		if err == nil || e.looks() != 5 || !strings.Contains(err.Error(), "lost sight of task none, which may still run: ECS does not know it (MISSING)") {
+			t.Errorf("%d looks, %v", e.looks(), err)
 		}
 	})
 	t.Run("for good", func(t *testing.T) {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -41,14 +43,21 @@ type scale struct {
 }
 
 // quickScale is that of a chain of as many invocations in a few seconds.
-var quickScale = scale{limit: 400 * time.Millisecond, margin: 200 * time.Millisecond, batch: 10 * time.Millisecond, ttl: 600 * time.Millisecond, hops: 40}
+var quickScale = scale{limit: 500 * time.Millisecond, margin: 250 * time.Millisecond, batch: 10 * time.Millisecond, ttl: 600 * time.Millisecond, hops: 40}
 
 func chainScale() scale {
 	if os.Getenv("AURORA_LAMBDA_CHAIN") == "full" {
 		// The margin is the default one: a third.
 		return scale{limit: 3 * time.Second, batch: 45 * time.Millisecond, ttl: time.Second, hops: 40}
 	}
-	return scale{limit: 1500 * time.Millisecond, margin: 600 * time.Millisecond, batch: 30 * time.Millisecond, ttl: 600 * time.Millisecond, hops: 6}
+	// Who waits for the lease of one that was killed has to outlast it in a slice.
+	return scale{limit: 2 * time.Second, margin: time.Second, batch: 30 * time.Millisecond, ttl: 600 * time.Millisecond, hops: 6}
+}
+
+// times is the scale for a machine on which all takes n times as long.
+func (s scale) times(n time.Duration) scale {
+	s.limit, s.margin, s.batch, s.ttl = s.limit*n, s.margin*n, s.batch*n, s.ttl*n
+	return s
 }
 
 // slice is the time of an invocation in which batches run.
@@ -73,6 +82,23 @@ var buildChain = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// patiently runs a test that needs a machine which gets something done within
+// an invocation. What the test returns is that it did not: then it has another
+// try with twice the time, and fails only when nothing helps.
+func patiently(t *testing.T, test func(t *testing.T, n time.Duration) error) {
+	t.Helper()
+	for n := time.Duration(1); ; n *= 2 {
+		err := test(t, n)
+		if err == nil || t.Failed() {
+			return
+		}
+		if n == 16 {
+			t.Fatalf("with %d times the time: %v", n, err)
+		}
+		t.Logf("with %d times the time: %v", n, err)
+	}
+}
+
 // A chain is a function with a migration of many batches.
 type chain struct {
 	scale   scale
@@ -82,6 +108,7 @@ type chain struct {
 	cfg     locallambda.Config
 	output  *lockedBuffer
 	send    func(*testing.T, *locallambda.Server) // the first event
+	server  *locallambda.Server                   // once it runs
 }
 
 type lockedBuffer struct {
@@ -101,14 +128,8 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// newChain prepares a chain of about as many invocations as chainScale says.
-func newChain(t *testing.T, inFile bool) *chain {
-	t.Helper()
-	return newChainOf(t, chainScale(), inFile)
-}
-
-// newChainOf prepares a chain of about s.hops invocations.
-func newChainOf(t *testing.T, s scale, inFile bool) *chain {
+// newChain prepares a chain of about s.hops invocations.
+func newChain(t *testing.T, s scale, inFile bool) *chain {
 	t.Helper()
 	binary, err := buildChain()
 	if err != nil {
@@ -119,6 +140,7 @@ func newChainOf(t *testing.T, s scale, inFile bool) *chain {
 	c.batches = s.hops * int(s.slice()/s.batch)
 	env := []string{
 		"RESULTS=" + c.results, "TTL=" + s.ttl.String(), "MARGIN=" + s.margin.String(), "BATCH=" + s.batch.String(), "BATCHES=" + strconv.Itoa(c.batches),
+		"MAX_HOPS=900", // however slow the batches are
 	}
 	if inFile {
 		path := filepath.Join(t.TempDir(), "history.db")
@@ -147,8 +169,9 @@ func newChainOf(t *testing.T, s scale, inFile bool) *chain {
 	return c
 }
 
-// run invokes the function and waits until the chain has ended.
-func (c *chain) run(t *testing.T) (*locallambda.Server, aurora.Execution) {
+// run invokes the function, waits until the chain has ended, and returns what
+// the history has of it.
+func (c *chain) run(t *testing.T) aurora.Execution {
 	t.Helper()
 	s, err := locallambda.Start(c.cfg)
 	if err != nil {
@@ -162,20 +185,28 @@ func (c *chain) run(t *testing.T) (*locallambda.Server, aurora.Execution) {
 			t.Logf("the function wrote:\n%s", c.output.String())
 		}
 	})
+	c.server = s
 	began := time.Now()
 	c.send(t, s)
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	if err := s.Wait(ctx); err != nil {
 		t.Fatal(err)
 	}
 	e, err := c.store.Execution(t.Context(), "the-chain")
-	if err != nil {
+	if err != nil && !errors.Is(err, aurora.ErrNotFound) {
 		t.Fatal(err)
 	}
-	invocations := s.Invocations()
-	hops, killed, failed, skipped, worked := 0, 0, 0, 0, 0
-	for _, inv := range invocations {
+	hops, killed, failed, skipped, worked := c.count(t)
+	t.Logf("%d batches, %d hops in %s: %d invocations, %d of them killed, %d with errors, %d that had nothing to do",
+		c.batches, hops, time.Since(began).Round(time.Second/10), killed+failed+skipped+worked, killed, failed, skipped)
+	return e
+}
+
+// count counts the invocations by how they ended.
+func (c *chain) count(t *testing.T) (hops, killed, failed, skipped, worked int) {
+	t.Helper()
+	for _, inv := range c.server.Invocations() {
 		hops = max(hops, hopOf(t, inv.Payload)+1)
 		switch {
 		case inv.Killed:
@@ -188,12 +219,7 @@ func (c *chain) run(t *testing.T) (*locallambda.Server, aurora.Execution) {
 			worked++
 		}
 	}
-	t.Logf("%d batches, %d hops in %s: %d invocations, %d of them killed, %d with errors, %d that had nothing to do",
-		c.batches, hops, time.Since(began).Round(time.Second/10), len(invocations), killed, failed, skipped)
-	if worked+killed+failed < c.scale.hops {
-		t.Errorf("%d invocations were at work, want at least %d", worked+killed+failed, c.scale.hops)
-	}
-	return s, e
+	return hops, killed, failed, skipped, worked
 }
 
 func hopOf(t *testing.T, payload []byte) int {
@@ -205,55 +231,114 @@ func hopOf(t *testing.T, payload []byte) int {
 	return e.Hop
 }
 
-// check fails unless every batch was applied, and attempted once, apart from
-// the given number of repetitions; and all in order.
-func (c *chain) check(t *testing.T, e aurora.Execution, repeats int) {
+// hurried returns what shows that the machine was too slow for the invocations:
+// those that failed although nobody had them fail, and batches that were cut
+// off by the end of an invocation.
+func (c *chain) hurried(t *testing.T) (signs []string) {
 	t.Helper()
-	if e.State != aurora.Completed || len(e.Revisions) != 2 {
-		t.Errorf("the execution is %s with %d revisions, want completed with 2", e.State, len(e.Revisions))
+	for _, inv := range c.server.Invocations() {
+		if inv.Result.FunctionError != "" && !inv.Killed && !strings.Contains(string(inv.Result.Payload), diesWith) {
+			signs = append(signs, fmt.Sprintf("hop %d, attempt %d: %s", hopOf(t, inv.Payload), inv.Attempt, inv.Result.Payload))
+		}
 	}
+	for _, a := range c.attempts(t) {
+		if a == "late" {
+			signs = append(signs, "a batch was cut off")
+		}
+	}
+	return signs
+}
+
+// diesWith is how the program of testdata/chain dies where a test has it die.
+const diesWith = "exit status 3"
+
+// attempts returns what the batches wrote.
+func (c *chain) attempts(t *testing.T) []string {
+	t.Helper()
 	b, err := os.ReadFile(filepath.Join(c.results, "attempts"))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	attempts := strings.Fields(string(b))
-	if last := attempts[len(attempts)-1]; last != "last" || slices.Index(attempts, "last") != len(attempts)-1 {
-		t.Errorf("the second migration did not run once and last")
+	return strings.Fields(string(b))
+}
+
+// blame fails the test for what is wrong, or returns it where the machine may
+// have been too slow.
+func (c *chain) blame(t *testing.T, wrong ...error) error {
+	t.Helper()
+	err := errors.Join(wrong...)
+	signs := c.hurried(t)
+	if err == nil || len(signs) == 0 {
+		if err != nil {
+			t.Error(err)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w\nin too little time: %s", err, strings.Join(signs, "\n"))
+}
+
+// check fails, or blames the machine, unless every batch was applied, and
+// attempted once, apart from the given number of repetitions; and all in order.
+func (c *chain) check(t *testing.T, e aurora.Execution, repeats int) error {
+	t.Helper()
+	var wrong []error
+	errorf := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+	if e.State != aurora.Completed || len(e.Revisions) != 2 && !c.cfg.StopLoops {
+		errorf("the execution is %s with %d revisions, want completed with 2", e.State, len(e.Revisions))
+	}
+	if _, killed, failed, _, worked := c.count(t); worked+killed+failed < c.scale.hops {
+		errorf("%d invocations were at work, want at least %d", worked+killed+failed, c.scale.hops)
+	}
+	attempts := slices.DeleteFunc(c.attempts(t), func(a string) bool { return a == "late" })
+	if i := slices.Index(attempts, "last"); i < 0 || i != len(attempts)-1 {
+		errorf("the second migration did not run once and last")
 	}
 	var repeated []string
 	next := 0
-	for _, a := range attempts[:len(attempts)-1] {
+	for _, a := range attempts {
 		n, err := strconv.Atoi(a)
 		switch {
+		case a == "last":
 		case err != nil:
 			t.Fatal(err)
 		case n == next:
 			next++
 		case n == next-1:
 			repeated = append(repeated, a)
+		case c.lostLease():
+			errorf("batch %d was attempted after batch %d by one that had lost its lease", n, next-1)
 		default:
 			t.Fatalf("batch %d was attempted after batch %d: two invocations ran at the same time", n, next-1)
 		}
 	}
 	if next != c.batches {
-		t.Errorf("%d batches were attempted, want %d", next, c.batches)
+		errorf("%d batches were attempted, want %d", next, c.batches)
 	}
 	if len(repeated) > repeats {
-		t.Errorf("the batches %v were attempted again, more than the %d that may", repeated, repeats)
+		errorf("the batches %v were attempted again, more than the %d that may", repeated, repeats)
 	}
 	applied, err := filepath.Glob(filepath.Join(c.results, "batch-*"))
 	if err != nil || len(applied) != c.batches {
-		t.Errorf("%d batches were applied (%v), want %d", len(applied), err, c.batches)
+		errorf("%d batches were applied (%v), want %d", len(applied), err, c.batches)
 	}
+	return c.blame(t, wrong...)
+}
+
+// lostLease reports whether an invocation stood still for so long that its
+// lease went to another.
+func (c *chain) lostLease() bool {
+	return slices.ContainsFunc(c.server.Invocations(), func(inv locallambda.Invocation) bool {
+		return strings.Contains(string(inv.Result.Payload), aurora.ErrLeaseLost.Error())
+	})
 }
 
 // isKilled reports whether Config.Kill ended an invocation.
 func isKilled(inv locallambda.Invocation) bool { return inv.Killed }
 
 // died counts the invocations that could not save what they had just done.
-func died(s *locallambda.Server) int {
+func (c *chain) died() int {
 	n := 0
-	for _, inv := range s.Invocations() {
+	for _, inv := range c.server.Invocations() {
 		if inv.Killed || inv.Result.FunctionError != "" {
 			n++
 		}
@@ -263,214 +348,241 @@ func died(s *locallambda.Server) int {
 
 func TestChain(t *testing.T) {
 	t.Parallel()
-	c := newChain(t, false)
-	s, e := c.run(t)
-	c.check(t, e, 0)
-	if n := died(s); n > 0 {
-		t.Errorf("%d invocations failed", n)
-	}
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		c := newChain(t, chainScale().times(n), false)
+		err := c.check(t, c.run(t), 0)
+		if n := c.died(); n > 0 {
+			err = errors.Join(err, c.blame(t, fmt.Errorf("%d invocations failed", n)))
+		}
+		return err
+	})
 }
 
 func TestChainInFile(t *testing.T) {
 	t.Parallel()
-	c := newChain(t, true)
-	_, e := c.run(t)
-	c.check(t, e, 0)
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		c := newChain(t, chainScale().times(n), true)
+		return c.check(t, c.run(t), 0)
+	})
 }
 
 // As many invocations as are promised, whatever the scale of the other chains.
 func TestChainOfForty(t *testing.T) {
 	t.Parallel()
-	c := newChainOf(t, quickScale, true)
-	s, e := c.run(t)
-	c.check(t, e, died(s))
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		c := newChain(t, quickScale.times(n), true)
+		e := c.run(t)
+		return c.check(t, e, c.died())
+	})
 }
 
 func TestChainEveryEventTwice(t *testing.T) {
 	t.Parallel()
-	for _, gap := range []time.Duration{0, chainScale().slice(), chainScale().slice() * 2} {
-		t.Run(gap.String(), func(t *testing.T) {
+	for _, slices := range []time.Duration{0, 1, 2} {
+		t.Run(fmt.Sprint("after ", int(slices)), func(t *testing.T) {
 			t.Parallel()
-			c := newChain(t, false)
-			c.cfg.Deliveries, c.cfg.Gap = 2, gap
-			s, e := c.run(t)
-			c.check(t, e, 0)
-			// A second chain would double the invocations that run batches.
-			ran := 0
-			for _, inv := range s.Invocations() {
-				if strings.Contains(string(inv.Result.Payload), `"continued":true`) {
-					ran++
+			patiently(t, func(t *testing.T, n time.Duration) error {
+				c := newChain(t, chainScale().times(n), false)
+				c.cfg.Deliveries, c.cfg.Gap = 2, slices*c.scale.slice()
+				if err := c.check(t, c.run(t), 0); err != nil {
+					return err
 				}
-			}
-			if most := c.scale.hops * 3 / 2; ran > most {
-				t.Errorf("%d invocations ran batches and went on, want at most %d", ran, most)
-			}
+				// A second chain would double the invocations that run batches. So would
+				// batches that take much longer than they wait.
+				ran := 0
+				for _, inv := range c.server.Invocations() {
+					if strings.Contains(string(inv.Result.Payload), `"continued":true`) {
+						ran++
+					}
+				}
+				if most := c.scale.hops * 3 / 2; ran > most {
+					return fmt.Errorf("%d invocations ran batches and went on, want at most %d", ran, most)
+				}
+				return nil
+			})
 		})
 	}
 }
 
 func TestChainKilled(t *testing.T) {
 	t.Parallel()
-	c := newChain(t, false)
-	var mu sync.Mutex
-	random := rand.New(rand.NewPCG(1, 2))
-	c.cfg.Kill = func(inv locallambda.Invocation) time.Duration {
-		mu.Lock()
-		defer mu.Unlock()
-		if hopOf(t, inv.Payload) == 1 && inv.Attempt == 1 {
-			return c.scale.slice() / 2 // one for certain, at work
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		c := newChain(t, chainScale().times(n), false)
+		var mu sync.Mutex
+		random := rand.New(rand.NewPCG(1, 2))
+		c.cfg.Kill = func(inv locallambda.Invocation) time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			if hopOf(t, inv.Payload) == 1 && inv.Attempt == 1 {
+				return c.scale.slice() / 2 // one for certain, at work
+			}
+			if inv.Attempt > 2 || random.IntN(4) > 0 {
+				return 0 // a third failure is the end of an event
+			}
+			return time.Millisecond + rand.N(c.scale.limit)
 		}
-		if inv.Attempt > 2 || random.IntN(4) > 0 {
-			return 0 // a third failure is the end of an event
+		e := c.run(t)
+		err := c.check(t, e, c.died())
+		if err == nil && !slices.ContainsFunc(c.server.Invocations(), isKilled) {
+			t.Error("nothing was killed")
 		}
-		return time.Millisecond + rand.N(c.scale.limit)
-	}
-	s, e := c.run(t)
-	c.check(t, e, died(s))
-	if !slices.ContainsFunc(s.Invocations(), isKilled) {
-		t.Error("nothing was killed")
-	}
+		return err
+	})
 }
 
 // The function dies between saving and invoking, and right after invoking.
 func TestChainDiesAroundInvoke(t *testing.T) {
 	t.Parallel()
-	c := newChain(t, false)
-	c.cfg.Env = append(c.cfg.Env, "DIES=yes")
-	s, e := c.run(t)
-	// All was saved before.
-	c.check(t, e, 0)
-	if n := died(s); n < 2 {
-		t.Errorf("%d invocations died, want some", n)
-	}
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		c := newChain(t, chainScale().times(n), false)
+		c.cfg.Env = append(c.cfg.Env, "DIES=yes")
+		// All was saved before.
+		err := c.check(t, c.run(t), 0)
+		if n := c.died(); err == nil && n < 2 {
+			t.Errorf("%d invocations died, want some", n)
+		}
+		return err
+	})
 }
 
 func TestChainThrottled(t *testing.T) {
 	t.Parallel()
-	c := newChain(t, false)
-	var mu sync.Mutex
-	random, throttled := rand.New(rand.NewPCG(3, 4)), 0
-	c.cfg.Throttle = func() bool {
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		c := newChain(t, chainScale().times(n), false)
+		var mu sync.Mutex
+		random, throttled := rand.New(rand.NewPCG(3, 4)), 0
+		c.cfg.Throttle = func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			// The first for certain, then one in ten.
+			if throttled == 0 || random.IntN(10) == 0 {
+				throttled++
+				return true
+			}
+			return false
+		}
+		e := c.run(t)
+		err := c.check(t, e, c.died())
 		mu.Lock()
 		defer mu.Unlock()
-		// The first for certain, then one in ten.
-		if throttled == 0 || random.IntN(10) == 0 {
-			throttled++
-			return true
+		if err == nil && throttled == 0 {
+			t.Error("nothing was throttled")
 		}
-		return false
-	}
-	s, e := c.run(t)
-	c.check(t, e, died(s))
-	mu.Lock()
-	defer mu.Unlock()
-	if throttled == 0 {
-		t.Error("nothing was throttled")
-	}
+		return err
+	})
 }
 
 // Invoked by an alias, the chain stays with it.
 func TestChainKeepsItsAlias(t *testing.T) {
 	t.Parallel()
-	c := newChain(t, false)
-	c.cfg.Aliases = []string{"live"}
-	c.send = func(t *testing.T, s *locallambda.Server) {
-		client := awslambda.New(awslambda.Options{
-			Region: "us-east-1", BaseEndpoint: aws.String(s.URL()), Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
-		})
-		if err := lambdahandler.Invoker(client, "migrate:live")(t.Context(), aurora.Request{ExecutionID: "the-chain"}); err != nil {
-			t.Fatal(err)
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		c := newChain(t, chainScale().times(n), false)
+		c.cfg.Aliases = []string{"live"}
+		c.send = func(t *testing.T, s *locallambda.Server) {
+			client := awslambda.New(awslambda.Options{
+				Region: "us-east-1", BaseEndpoint: aws.String(s.URL()), Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+			})
+			if err := lambdahandler.Invoker(client, "migrate:live")(t.Context(), aurora.Request{ExecutionID: "the-chain"}); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	s, e := c.run(t)
-	c.check(t, e, 0)
-	for _, inv := range s.Invocations() {
-		if inv.Qualifier != "live" {
-			t.Errorf("an invocation by %q", inv.Qualifier)
+		err := c.check(t, c.run(t), 0)
+		for _, inv := range c.server.Invocations() {
+			if inv.Qualifier != "live" {
+				t.Errorf("an invocation by %q", inv.Qualifier)
+			}
 		}
-	}
+		return err
+	})
 }
 
 // Where Lambda takes the chain for a loop, it ends after 16 invocations, and
 // the history says that it is paused. A new execution goes on.
 func TestChainTakenForALoop(t *testing.T) {
 	t.Parallel()
-	c := newChain(t, false)
-	c.cfg.Timeout, c.cfg.StopLoops = 600*time.Millisecond, true
-	c.cfg.Env = append(c.cfg.Env, "MARGIN=300ms")
-	c.cfg.Env = append(c.cfg.Env, fmt.Sprint("BATCHES=", 18*10))
-	c.batches, c.scale.hops = 18*10, locallambda.LoopLimit
-	s, e := c.run(t)
-	if e.State != aurora.Paused {
-		t.Fatalf("the execution is %s", e.State)
-	}
-	got := s.Invocations()
-	dropped := slices.ContainsFunc(got, func(inv locallambda.Invocation) bool { return inv.Dropped })
-	if !dropped || len(got) != locallambda.LoopLimit+1 {
-		t.Errorf("%d events, one of them dropped: %t", len(got), dropped)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	// A slow machine does less in an invocation, and needs another chain.
-	for n := 0; e.State == aurora.Paused && n < 20; n++ {
-		id := fmt.Sprint("another-", n)
-		s.Send([]byte(fmt.Sprintf(`{"executionId":%q}`, id)))
-		if err := s.Wait(ctx); err != nil {
-			t.Fatal(err)
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		s := scale{limit: 800 * time.Millisecond, margin: 400 * time.Millisecond, batch: 30 * time.Millisecond, ttl: 600 * time.Millisecond, hops: locallambda.LoopLimit + 2}
+		c := newChain(t, s.times(n), false)
+		c.scale.hops = locallambda.LoopLimit
+		c.cfg.StopLoops = true
+		e := c.run(t)
+		got := c.server.Invocations()
+		dropped := slices.ContainsFunc(got, func(inv locallambda.Invocation) bool { return inv.Dropped })
+		if e.State != aurora.Paused || !dropped || len(got) != locallambda.LoopLimit+1 {
+			return c.blame(t, fmt.Errorf("the execution is %s after %d events, one of them dropped: %t", e.State, len(got), dropped))
 		}
-		var err error
-		if e, err = c.store.Execution(t.Context(), id); err != nil {
-			t.Fatal(err)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+		defer cancel()
+		// A slow machine does less in an invocation, and needs another chain.
+		for n := 0; e.State == aurora.Paused && n < 20; n++ {
+			id := fmt.Sprint("another-", n)
+			c.server.Send([]byte(fmt.Sprintf(`{"executionId":%q}`, id)))
+			if err := c.server.Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if e, err = c.store.Execution(t.Context(), id); err != nil {
+				return c.blame(t, err)
+			}
 		}
-	}
-	c.check(t, e, 0)
+		return c.check(t, e, 0)
+	})
 }
 
 // Everything at once: the chain still ends, and nothing is applied twice.
 func TestChainWithEverything(t *testing.T) {
 	t.Parallel()
-	c := newChain(t, false)
-	c.cfg.Deliveries, c.cfg.Gap = 2, 50*time.Millisecond
-	c.cfg.Kill = func(inv locallambda.Invocation) time.Duration {
-		if hopOf(t, inv.Payload)%3 != 1 || inv.Copy > 1 || inv.Attempt > 1 {
-			return 0
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		c := newChain(t, chainScale().times(n), false)
+		c.cfg.Deliveries, c.cfg.Gap = 2, 50*time.Millisecond*n
+		c.cfg.Kill = func(inv locallambda.Invocation) time.Duration {
+			if hopOf(t, inv.Payload)%3 != 1 || inv.Copy > 1 || inv.Attempt > 1 {
+				return 0
+			}
+			if hopOf(t, inv.Payload) == 1 {
+				return time.Nanosecond // one for certain
+			}
+			return time.Millisecond + rand.N(c.scale.limit*3/4)
 		}
-		if hopOf(t, inv.Payload) == 1 {
-			return time.Nanosecond // one for certain
+		var throttled atomic.Int64
+		c.cfg.Throttle = func() bool {
+			if throttled.Load() > 0 && rand.IntN(10) > 0 {
+				return false
+			}
+			throttled.Add(1)
+			return true
 		}
-		return time.Millisecond + rand.N(c.scale.limit*3/4)
-	}
-	var throttled atomic.Int64
-	c.cfg.Throttle = func() bool {
-		if throttled.Load() > 0 && rand.IntN(10) > 0 {
-			return false
+		e := c.run(t)
+		err := c.check(t, e, c.died())
+		if err == nil && !slices.ContainsFunc(c.server.Invocations(), isKilled) {
+			t.Error("nothing was killed")
 		}
-		throttled.Add(1)
-		return true
-	}
-	s, e := c.run(t)
-	c.check(t, e, died(s))
-	if !slices.ContainsFunc(s.Invocations(), isKilled) {
-		t.Error("nothing was killed")
-	}
-	if throttled.Load() == 0 {
-		t.Error("nothing was throttled")
-	}
+		if err == nil && throttled.Load() == 0 {
+			t.Error("nothing was throttled")
+		}
+		return err
+	})
 }
 
 // A step that heeds nothing does not take the process along without a word.
 func TestChainDeafStep(t *testing.T) {
 	t.Parallel()
-	c := newChain(t, true)
-	c.scale.hops, c.cfg.Env = 2, append(c.cfg.Env, "DEAF=yes")
-	s, e := c.run(t)
-	if e.State != aurora.Failed || !strings.Contains(e.Revisions[0].Error, "Fargate") {
-		t.Errorf("the execution is %s: %+v", e.State, e.Revisions)
-	}
-	for _, inv := range s.Invocations() {
-		got := string(inv.Result.Payload)
-		if inv.TimedOut || !strings.Contains(got, `"StuckError"`) && !strings.Contains(got, `"FailedError"`) && !strings.Contains(got, `"skipped"`) {
-			t.Errorf("timed out: %t, answer: %s", inv.TimedOut, got)
+	patiently(t, func(t *testing.T, n time.Duration) error {
+		c := newChain(t, scale{limit: 3 * time.Second, margin: 1500 * time.Millisecond, batch: time.Second, ttl: time.Second, hops: 2}.times(n), true)
+		c.cfg.Env = append(c.cfg.Env, "DEAF=yes")
+		e := c.run(t)
+		var saw []string
+		silent := false
+		for _, inv := range c.server.Invocations() {
+			got := string(inv.Result.Payload)
+			saw = append(saw, fmt.Sprintf("hop %d, attempt %d: timed out: %t, answer: %s", hopOf(t, inv.Payload), inv.Attempt, inv.TimedOut, got))
+			if inv.TimedOut || !strings.Contains(got, `"StuckError"`) && !strings.Contains(got, `"FailedError"`) && !strings.Contains(got, `"skipped"`) {
+				silent = true
+			}
 		}
-	}
+		if silent || len(saw) < c.scale.hops || e.State != aurora.Failed || len(e.Revisions) == 0 || !strings.Contains(e.Revisions[0].Error, "Fargate") {
+			return fmt.Errorf("the execution is %s: %+v\n%s", e.State, e.Revisions, strings.Join(saw, "\n"))
+		}
+		return nil
+	})
 }

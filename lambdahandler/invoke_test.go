@@ -79,10 +79,16 @@ func TestInvokerConfirms(t *testing.T) {
 // Throttling ends the wait only with the context.
 func TestSendThrottled(t *testing.T) {
 	client, count, _ := api(t, -1, http.StatusTooManyRequests, "TooManyRequestsException")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	go func() {
+		for count.Load() < 4 && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
 	err := lambdahandler.Send(ctx, client, "migrate", lambdahandler.Event{})
-	if err == nil || !strings.Contains(err.Error(), "invoke migrate: ") || count.Load() < 3 {
+	if err == nil || !strings.Contains(err.Error(), "invoke migrate: ") || count.Load() < 4 {
 		t.Errorf("after %d requests: %v", count.Load(), err)
 	}
 }

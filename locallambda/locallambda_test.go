@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,6 +41,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// A lockedBuffer is read while processes write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 type event struct {
 	Do   string `json:"do"`
 	Left int    `json:"left,omitempty"`
@@ -58,6 +77,7 @@ type answer struct {
 func handle(ctx context.Context, e event) (answer, error) {
 	switch e.Do {
 	case "sleep":
+		fmt.Fprintln(os.Stderr, "asleep")
 		time.Sleep(time.Hour)
 	case "panic":
 		panic("oh")
@@ -129,7 +149,7 @@ func invoke(t *testing.T, s *locallambda.Server, payload string) (answer, locall
 
 func wait(t *testing.T, s *locallambda.Server) []locallambda.Invocation {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := s.Wait(ctx); err != nil {
 		t.Fatal(err)
@@ -145,10 +165,10 @@ func client(s *locallambda.Server) *awslambda.Client {
 }
 
 func TestInvoke(t *testing.T) {
-	s := start(t, locallambda.Config{Name: "migrate", Timeout: time.Minute})
+	s := start(t, locallambda.Config{Name: "migrate", Timeout: time.Hour})
 	first, res := invoke(t, s, `{"text":"ä"}`)
 	if res.FunctionError != "" || first.Text != "ä" || first.Function != "migrate:$LATEST" || first.RequestID == "" ||
-		first.ARN != s.ARN() || first.LeftMillis < 30_000 || first.LeftMillis > 60_000 {
+		first.ARN != s.ARN() || first.LeftMillis < 30*60_000 || first.LeftMillis > 60*60_000 {
 		t.Errorf("%+v %+v", first, res)
 	}
 	second, _ := invoke(t, s, `{}`)
@@ -162,9 +182,10 @@ func TestInvoke(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	s := start(t, locallambda.Config{Timeout: 300 * time.Millisecond})
+	t.Parallel()
+	s := start(t, locallambda.Config{Timeout: 5 * time.Second})
 	for do, want := range map[string]string{
-		"error": `"errorMessage":"no"`, "panic": `"errorMessage":"oh"`, "exit": "Runtime exited with error: exit status 3", "sleep": "Task timed out after 0.30 seconds",
+		"error": `"errorMessage":"no"`, "panic": `"errorMessage":"oh"`, "exit": "Runtime exited with error: exit status 3", "sleep": "Task timed out after 5.00 seconds",
 	} {
 		_, res := invoke(t, s, fmt.Sprintf(`{"do":%q}`, do))
 		if res.FunctionError != "Unhandled" || !strings.Contains(string(res.Payload), want) {
@@ -189,19 +210,25 @@ func TestDiesAtInit(t *testing.T) {
 }
 
 func TestSIGTERM(t *testing.T) {
-	var out bytes.Buffer
-	s := start(t, locallambda.Config{Timeout: 200 * time.Millisecond, Env: []string{"SIGTERM=1"}, Output: &out})
-	invoke(t, s, `{"do":"sleep"}`)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(out.String(), "told to end") {
-		t.Errorf("the program wrote %q", out.String())
+	// It has only half a second from the signal to its end.
+	for try := 1; ; try++ {
+		var out bytes.Buffer
+		s := start(t, locallambda.Config{Timeout: 200 * time.Millisecond, Env: []string{"SIGTERM=1"}, Output: &out})
+		invoke(t, s, `{"do":"sleep"}`)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(out.String(), "told to end") {
+			return
+		}
+		if try == 20 {
+			t.Fatalf("the program wrote %q", out.String())
+		}
 	}
 }
 
 func TestRetries(t *testing.T) {
-	s := start(t, locallambda.Config{})
+	s := start(t, locallambda.Config{Timeout: 5 * time.Minute})
 	s.Send([]byte(`{"do":"error"}`))
 	got := wait(t, s)
 	if len(got) != 3 || got[0].RequestID != got[2].RequestID || got[2].Attempt != 3 || !got[0].Async {
@@ -214,7 +241,7 @@ func TestRetries(t *testing.T) {
 }
 
 func TestNoRetries(t *testing.T) {
-	s := start(t, locallambda.Config{Retries: []time.Duration{}})
+	s := start(t, locallambda.Config{Timeout: 5 * time.Minute, Retries: []time.Duration{}})
 	s.Send([]byte(`{"do":"error"}`))
 	if got := wait(t, s); len(got) != 1 {
 		t.Errorf("%d invocations, want 1", len(got))
@@ -222,7 +249,7 @@ func TestNoRetries(t *testing.T) {
 }
 
 func TestDeliveries(t *testing.T) {
-	s := start(t, locallambda.Config{Deliveries: 3, Gap: time.Millisecond})
+	s := start(t, locallambda.Config{Timeout: 5 * time.Minute, Deliveries: 3, Gap: time.Millisecond})
 	s.Send([]byte(`{}`))
 	got := wait(t, s)
 	copies := []int{}
@@ -239,14 +266,14 @@ func TestDeliveries(t *testing.T) {
 }
 
 func TestKill(t *testing.T) {
-	s := start(t, locallambda.Config{Timeout: time.Minute, Kill: func(inv locallambda.Invocation) time.Duration {
+	s := start(t, locallambda.Config{Timeout: 5 * time.Minute, Kill: func(inv locallambda.Invocation) time.Duration {
 		if inv.Attempt == 1 {
 			return 20 * time.Millisecond
 		}
 		return 0
 	}})
 	s.Send([]byte(`{"do":"sleep"}`))
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	for len(s.Invocations()) == 0 && time.Now().Before(deadline) {
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -256,7 +283,8 @@ func TestKill(t *testing.T) {
 }
 
 func TestConcurrency(t *testing.T) {
-	s := start(t, locallambda.Config{Concurrency: 1, Timeout: time.Second, Retries: []time.Duration{}})
+	var out lockedBuffer
+	s := start(t, locallambda.Config{Concurrency: 1, Timeout: 5 * time.Minute, Retries: []time.Duration{}, Output: &out})
 	s.Send([]byte(`{"do":"sleep"}`))
 	for {
 		// Until the event has the only place.
@@ -274,6 +302,12 @@ func TestConcurrency(t *testing.T) {
 	}
 	// Events wait instead.
 	s.Send([]byte(`{}`))
+	for deadline := time.Now().Add(5 * time.Minute); !strings.Contains(out.String(), "asleep"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the program wrote %q", out.String())
+		}
+	}
+	s.Kill()
 	got := wait(t, s)
 	if last := got[len(got)-1]; last.Result.FunctionError != "" {
 		t.Errorf("%+v", last)
@@ -283,7 +317,7 @@ func TestConcurrency(t *testing.T) {
 // The official client understands every answer.
 func TestAPI(t *testing.T) {
 	var throttle atomic.Bool
-	s := start(t, locallambda.Config{Name: "migrate", Aliases: []string{"live"}, Throttle: throttle.Load})
+	s := start(t, locallambda.Config{Name: "migrate", Aliases: []string{"live"}, Throttle: throttle.Load, Timeout: 5 * time.Minute})
 	c := client(s)
 	out, err := c.Invoke(t.Context(), &awslambda.InvokeInput{FunctionName: aws.String("migrate:live"), Payload: []byte(`{"text":"x"}`)})
 	if err != nil || out.StatusCode != 200 || out.FunctionError != nil || !strings.Contains(string(out.Payload), s.ARN()+":live") || *out.ExecutedVersion != "$LATEST" {
@@ -323,7 +357,15 @@ func TestAPI(t *testing.T) {
 	if list, err := c.ListFunctions(t.Context(), nil); err != nil || len(list.Functions) != 1 || *list.Functions[0].FunctionName != "migrate" {
 		t.Errorf("%v %+v", err, list)
 	}
-	if conf, err := c.GetFunctionConfiguration(t.Context(), &awslambda.GetFunctionConfigurationInput{FunctionName: aws.String("migrate")}); err != nil || *conf.Timeout != 3 {
+	if conf, err := c.GetFunctionConfiguration(t.Context(), &awslambda.GetFunctionConfigurationInput{FunctionName: aws.String("migrate")}); err != nil || *conf.Timeout != 300 {
+		t.Errorf("%v %+v", err, conf)
+	}
+}
+
+// Without another limit it is Lambda's own.
+func TestDefaultTimeout(t *testing.T) {
+	conf, err := client(start(t, locallambda.Config{})).GetFunctionConfiguration(t.Context(), &awslambda.GetFunctionConfigurationInput{FunctionName: aws.String("function")})
+	if err != nil || *conf.Timeout != 3 {
 		t.Errorf("%v %+v", err, conf)
 	}
 }
@@ -338,7 +380,7 @@ func unwrapAPI(err error) error {
 
 func TestLoops(t *testing.T) {
 	// Without detection a chain of any length gets through.
-	s := start(t, locallambda.Config{Timeout: time.Minute})
+	s := start(t, locallambda.Config{Timeout: 5 * time.Minute})
 	s.Send([]byte(`{"do":"self","left":40}`))
 	longest := 0
 	got := wait(t, s)
@@ -348,7 +390,7 @@ func TestLoops(t *testing.T) {
 	if len(got) != 41 || longest != 41 {
 		t.Errorf("%d invocations in a chain of %d, want 41", len(got), longest)
 	}
-	s = start(t, locallambda.Config{Timeout: time.Minute, StopLoops: true})
+	s = start(t, locallambda.Config{Timeout: 5 * time.Minute, StopLoops: true})
 	s.Send([]byte(`{"do":"self","left":40}`))
 	got = wait(t, s)
 	ran := 0
@@ -382,7 +424,7 @@ func TestStartRefuses(t *testing.T) {
 
 // A program that answers for an event which is not its own changes nothing.
 func TestRuntimeAPIRefusesStrangers(t *testing.T) {
-	s := start(t, locallambda.Config{Timeout: time.Minute})
+	s := start(t, locallambda.Config{Timeout: 5 * time.Minute})
 	a, _ := invoke(t, s, `{}`)
 	resp, err := http.Post(s.URL()+"/2018-06-01/runtime/invocation/"+a.RequestID+"/response", "application/json", strings.NewReader("{}"))
 	if err != nil {

@@ -59,7 +59,7 @@ func actAsBundle() int {
 }
 
 // patience is far more than anything here takes.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 type result struct {
 	code   int
@@ -196,7 +196,7 @@ func TestRunner(t *testing.T) {
 		{"no time", "AURORA_BUNDLE_TIMEOUT=5", "", exitRequest, "AURORA_BUNDLE_TIMEOUT"},
 		{"http", "AURORA_BUNDLE_URL=http://example.com/self", "", exitRequest, "only for this machine"},
 		{"no object", "AURORA_BUNDLE_URL=/none", "", exitNotFound, "404"},
-		{"a busy server", "AURORA_BUNDLE_URL=/busy AURORA_BUNDLE_TIMEOUT=50s", "", exitUnavailable, "503"},
+		{"a busy server", "AURORA_BUNDLE_URL=/busy AURORA_BUNDLE_TIMEOUT=4m", "", exitUnavailable, "503"},
 		{"no directory", "TMPDIR=/does/not/exist", "", exitDisk, "/does/not/exist"},
 		{"cut off", "AURORA_BUNDLE_URL=/cut", "", exitTruncated, "999 bytes"},
 		{"hanging", "AURORA_BUNDLE_URL=/hang AURORA_BUNDLE_TIMEOUT=100ms", "", exitTimeout, "not fetched within 100ms"},

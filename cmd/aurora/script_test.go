@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -78,6 +79,7 @@ func goMigrations() []aurora.Migration {
 //	start NAME PROGRAM ARGS…    run a program in the background
 //	signal NAME INT|TERM|HUP|KILL
 //	ends NAME CODE              wait for it; it must end with that code
+//	waitfor FILE TEXT           until the file has the text
 func TestScripts(t *testing.T) {
 	ctx := context.Background()
 	server, err := engine.Start(ctx, engine.Config{Throwaway: true, Logger: slog.New(slog.DiscardHandler)})
@@ -127,7 +129,7 @@ func TestScripts(t *testing.T) {
 
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"exits": exits, "sql": sqlCommand, "await": await, "sleeping": sleeping, "masked": masked,
-	"faults": setFaults, "restart": restart, "start": start, "signal": sendSignal, "ends": ends,
+	"waitfor": waitFor, "faults": setFaults, "restart": restart, "start": start, "signal": sendSignal, "ends": ends,
 }
 
 func TestScriptsOnDSQL(t *testing.T) {
@@ -210,18 +212,24 @@ func setUpDSQL(ctx context.Context, server *localdsql.Server, env *testscript.En
 	return nil
 }
 
-// freePort returns a port that nobody listens on just now.
+// freePort returns a port that nobody listens on just now. It is none of those
+// that the system gives to whoever asks for any, as the other tests do.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		port := fmt.Sprint(10_000 + rand.N(20_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err := errors.Join(err, l.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // scripts returns the files of the scripts, without those that begin with a
@@ -330,7 +338,7 @@ func sqlCommand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // patience is far more than anything here takes.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
@@ -360,6 +368,22 @@ func sleeping(ts *testscript.TestScript, neg bool, args []string) {
 		AND datid = (SELECT datid FROM pg_stat_activity WHERE pid = pg_backend_pid())`, args[0])
 }
 
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor FILE TEXT")
+	}
+	for deadline := time.Now().Add(patience); ; {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: got %q, %v; want %q", args[0], text, err, args[1])
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // masks replace what differs from run to run.
 var masks = []struct {
 	re *regexp.Regexp
@@ -372,6 +396,7 @@ var masks = []struct {
 	{regexp.MustCompile(`aurora (v\S+|\(devel\))`), "aurora RELEASE"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`), "EXECUTION"},
 	{regexp.MustCompile(`"ExecutionTime":\d+`), `"ExecutionTime":0`},
+	{regexp.MustCompile(`--(url|history) ('[^']*'|\S+)`), "--$1 URL"},
 }
 
 func masked(ts *testscript.TestScript, neg bool, args []string) {

@@ -4,6 +4,7 @@ package pgtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -29,11 +30,15 @@ var (
 	count    atomic.Int64
 )
 
+// patience bounds what a test waits for. It is only there so that nothing hangs,
+// and so long that a slow machine never reaches it.
+const patience = 5 * time.Minute
+
 // Main runs the tests of a package and stops the server that they started.
 func Main(m *testing.M) {
 	code := m.Run()
 	if server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := server.Stop(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, "stop the test server:", err)
@@ -85,10 +90,11 @@ func Exec(t testing.TB, url, sql string) {
 }
 
 // Query runs SQL and returns the rows of its last statement as text; NULL is
-// "NULL".
+// "NULL". It is run again when it meets a conflict (SQLSTATE 40001), as on a local
+// DSQL with the end of a job.
 func Query(t testing.TB, url, sql string) [][]string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgconn.Connect(ctx, url)
 	if err != nil {
@@ -96,6 +102,9 @@ func Query(t testing.TB, url, sql string) [][]string {
 	}
 	defer conn.Close(ctx)
 	results, err := conn.Exec(ctx, sql).ReadAll()
+	for pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "40001" && ctx.Err() == nil; {
+		results, err = conn.Exec(ctx, sql).ReadAll()
+	}
 	if err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}

@@ -50,7 +50,7 @@ func fillUp(ctx context.Context, env *aurora.Env) error {
 			env.Log.InfoContext(ctx, "waits")
 			select {
 			case <-ctx.Done():
-			case <-time.After(time.Minute):
+			case <-time.After(time.Hour):
 			}
 		}
 	}

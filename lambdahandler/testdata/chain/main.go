@@ -71,7 +71,8 @@ func batches(ctx context.Context, env *aurora.Env) error {
 		select {
 		case <-time.After(duration("BATCH")):
 		case <-ctx.Done():
-			return ctx.Err()
+			// The tests cannot know it otherwise.
+			return errors.Join(ctx.Err(), attempt("late"))
 		}
 		if err := apply(done); err != nil {
 			return err

@@ -36,7 +36,7 @@ func main() {
 	case mode == "deaf":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("working")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Hour)
 	case mode == "look":
 		look()
 	}
