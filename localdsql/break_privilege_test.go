@@ -60,7 +60,7 @@ func TestStayAdmin(t *testing.T) {
 			cluster := localdsql.StartCluster(t, localdsql.Config{Conflicts: localdsql.ConflictsOff})
 			admin := dialRaw(t, cluster.URL())
 			for _, sql := range script {
-				if got := admin.simple(sql); strings.Contains(got, "!") && !strings.Contains(got, "!42501") {
+				if got := admin.again(sql); strings.Contains(got, "!") && !strings.Contains(got, "!42501") {
 					t.Errorf("%s: %s", sql, got)
 				}
 			}

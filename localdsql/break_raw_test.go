@@ -15,6 +15,10 @@ import (
 	"github.com/aurora-migrate/aurora/localdsql"
 )
 
+// patience bounds what a test waits for. It is only there so that nothing
+// hangs, and so long that a slow machine never reaches it.
+const patience = 10 * time.Minute
+
 // A rawClient is logged in, and then says what it is told to.
 type rawClient struct {
 	t    testing.TB
@@ -29,15 +33,21 @@ func dialRaw(t testing.TB, url string) *rawClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SyncConn(t.Context()); err != nil {
-		t.Fatal(err)
+	for { // it tries ten times, which may be too few on a busy machine
+		err := conn.SyncConn(t.Context())
+		if err == nil {
+			break
+		}
+		if conn.IsClosed() || t.Context().Err() != nil {
+			t.Fatal(err)
+		}
 	}
 	h, err := conn.Hijack()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Conn.Close() })
-	if err := h.Conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := h.Conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	return &rawClient{t, h.Conn, pgproto3.NewFrontend(h.Conn, h.Conn), &pgproto3.CancelRequest{ProcessID: h.PID, SecretKey: h.SecretKey}}
@@ -108,6 +118,18 @@ func (c *rawClient) simple(sql string) string {
 	return c.ready(1)
 }
 
+// again is simple, until the answer is not a conflict: another session or a job
+// may have changed the schema, or have had a lock for too long on a busy machine.
+func (c *rawClient) again(sql string) string {
+	c.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		got := c.simple(sql)
+		if got != "!40001 I" || time.Now().After(deadline) {
+			return got
+		}
+	}
+}
+
 // extended is one statement in the extended protocol, without Sync.
 func extended(sql string) []pgproto3.FrontendMessage {
 	return []pgproto3.FrontendMessage{&pgproto3.Parse{Query: sql}, &pgproto3.Bind{}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}}
@@ -116,9 +138,9 @@ func extended(sql string) []pgproto3.FrontendMessage {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 30 s", what)
+			t.Fatalf("%s: not within %s", what, patience)
 		}
 	}
 }
@@ -128,10 +150,11 @@ func header(typ byte, length uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{typ}, length)
 }
 
-// ask runs SQL on a connection of its own and gives the value of the last row.
+// ask runs SQL on a connection of its own, until it meets no conflict, and gives
+// the value of the last row.
 func ask(t testing.TB, c *localdsql.Cluster, sql string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgconn.Connect(ctx, c.URL())
 	if err != nil {
@@ -139,6 +162,9 @@ func ask(t testing.TB, c *localdsql.Cluster, sql string) string {
 	}
 	defer conn.Close(ctx)
 	results, err := conn.Exec(ctx, sql).ReadAll()
+	for ctx.Err() == nil && strings.HasPrefix(code(err), "40001 ") {
+		results, err = conn.Exec(ctx, sql).ReadAll()
+	}
 	if err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}

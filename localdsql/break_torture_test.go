@@ -96,8 +96,13 @@ func TestPipelinesUnderFire(t *testing.T) {
 	close(over)
 	definer.Wait()
 	cluster.Faults().Clear()
+	answer := dialRaw(t, cluster.URL()).again("SELECT a FROM t") // a job may still end
+	list, complete := strings.CutSuffix(answer, fmt.Sprintf("[SELECT %d] I", strings.Count(answer, "(")))
+	if !complete {
+		t.Fatalf("SELECT: %s", answer)
+	}
 	there := map[string]bool{}
-	for _, field := range strings.Fields(dialRaw(t, cluster.URL()).simple("SELECT a FROM t")) {
+	for _, field := range strings.Fields(list) {
 		there[strings.Trim(field, "()")] = true
 	}
 	rows := 0
@@ -109,7 +114,7 @@ func TestPipelinesUnderFire(t *testing.T) {
 			rows++
 		}
 	}
-	if len(told) != clients*rounds*perRound || rows < len(told)/10 || rows == len(told) {
+	if len(told) != clients*rounds*perRound || rows == 0 || rows == len(told) {
 		t.Errorf("%d of %d rows were inserted", rows, len(told))
 	}
 }

@@ -26,7 +26,7 @@ func serve(t *testing.T, cfg localdsql.Config, name string) (localdsql.Running, 
 		return r, cancel, done
 	case err := <-done:
 		t.Fatal(err)
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("it does not get ready")
 	}
 	panic("unreachable")
@@ -121,7 +121,7 @@ func TestServeEndsWithItsDirectory(t *testing.T) {
 		if err == nil {
 			t.Error("it ends without a reason")
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Error("it goes on")
 	}
 }

@@ -50,13 +50,13 @@ func exec1(t *testing.T, conn *pgx.Conn, sql string) {
 	}
 }
 
-// one returns a query's only value. It is asked again when the schema was
+// one returns a query's only value. It is asked again as long as the schema was
 // changed, as by the end of a job.
 func one[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) T {
 	t.Helper()
 	var v T
 	err := conn.QueryRow(t.Context(), sql, args...).Scan(&v)
-	if err != nil && strings.Contains(err.Error(), "(OC001)") {
+	for err != nil && strings.Contains(err.Error(), "(OC001)") {
 		err = conn.QueryRow(t.Context(), sql, args...).Scan(&v)
 	}
 	if err != nil {
@@ -316,7 +316,7 @@ func TestClusterOutlivesItsServer(t *testing.T) {
 		} else {
 			exec1(t, conn, "SELECT FROM t")
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Error(err)

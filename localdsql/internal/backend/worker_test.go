@@ -262,7 +262,7 @@ func TestValidate(t *testing.T) {
 func TestDropWhileInFlight(t *testing.T) {
 	name := database(t)
 	admin := connectAs(t, name, "admin")
-	admin.exec("SET lock_timeout = '5s'")
+	admin.exec("SET lock_timeout = '60s'")
 	work(t, name, WorkerConfig{Delay: hold, Fail: func(Job) string { return "not reached by what is gone" }})
 	for _, tt := range []struct{ name, drop, index, constraint string }{
 		{"index and constraint", "ALTER TABLE t DROP CONSTRAINT c; DROP INDEX i", `completed: relation "public.i" does not exist`, `completed: constraint "c" does not exist`},
@@ -406,7 +406,7 @@ func TestLocks(t *testing.T) {
 	reader.exec("COMMIT")
 	writer.exec("COMMIT")
 
-	admin.exec("SET lock_timeout = '10s'")
+	admin.exec("SET lock_timeout = '60s'")
 	_, stop = work(t, name, WorkerConfig{Delay: hold})
 	id = admin.index("CREATE INDEX j ON t (b)")
 	admin.inFlight(id)

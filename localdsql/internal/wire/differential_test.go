@@ -231,7 +231,7 @@ func hijack(t testing.TB, url string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SyncConn(deadline(t)); err != nil {
+	if err := settle(deadline(t), conn); err != nil {
 		t.Fatal(err)
 	}
 	h, err := conn.Hijack()

@@ -73,7 +73,7 @@ func FuzzRelay(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.SyncConn(t.Context()); err != nil {
+		if err := settle(t.Context(), conn); err != nil {
 			t.Fatal(err)
 		}
 		h, err := conn.Hijack()

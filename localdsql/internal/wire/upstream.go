@@ -51,9 +51,7 @@ func (p *Proxy) connect(ctx context.Context, b Backend, l Login) (*upstream, *po
 		p.cfg.Logger.Debug("log in to the backend", "user", l.User, "err", err)
 		return nil, loginRefusal(err)
 	}
-	// A login with a slow write leaves something in the background that reads,
-	// and would take the first answer.
-	if err := conn.SyncConn(ctx); err != nil {
+	if err := settle(ctx, conn); err != nil {
 		return nil, loginRefusal(err)
 	}
 	h, err := conn.Hijack()
@@ -72,6 +70,19 @@ func (p *Proxy) connect(ctx context.Context, b Backend, l Login) (*upstream, *po
 		u.hooks = p.cfg.Hooks
 	}
 	return u, nil
+}
+
+// settle makes a connection one that nothing reads from. A login with a slow
+// write leaves something in the background that does, and would take the first
+// answer. SyncConn ends it with a write that is not slow; it tries ten times,
+// which is not enough where a machine is busy.
+func settle(ctx context.Context, conn *pgconn.PgConn) error {
+	for {
+		err := conn.SyncConn(ctx)
+		if err == nil || conn.IsClosed() || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // loginRefusal makes an error of a login one that the client can be told.
