@@ -37,7 +37,7 @@ func TestLeaseIsOver(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	db := openPlain(t, url)
-	lease, err := db.Acquire(t.Context(), aurora.Holder{}, 20*time.Millisecond)
+	lease, err := db.Acquire(t.Context(), aurora.Holder{}, 500*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,8 +39,11 @@ func TestReadersOnly(t *testing.T) {
 	if err != nil || len(latest) != 1 {
 		t.Fatalf("Latest: %d, %v", len(latest), err)
 	}
-	if _, err := db.Revisions(ctx, latest[0].Version); err != nil {
-		t.Errorf("Revisions: %v", err)
+	if found, _, err := db.Revisions(ctx, latest[0].Version, "", 10); err != nil || len(found) != 1 {
+		t.Errorf("Revisions: %d, %v", len(found), err)
+	}
+	if _, err := db.Revision(ctx, latest[0].ExecutionID, latest[0].Version); err != nil {
+		t.Errorf("Revision: %v", err)
 	}
 	if e, err := db.Execution(ctx, latest[0].ExecutionID); err != nil || len(e.Revisions) != 1 {
 		t.Errorf("Execution: %d, %v", len(e.Revisions), err)
@@ -83,9 +86,9 @@ func TestNoRights(t *testing.T) {
 func TestJobLongerThanLease(t *testing.T) {
 	t.Parallel()
 	cluster := localdsql.StartCluster(t, localdsql.Config{})
-	cluster.Faults().JobDelay(2500 * time.Millisecond)
+	cluster.Faults().JobDelay(8 * time.Second)
 	r := aurora.Runner{
-		Store: openLocal(t, cluster.URL()), TTL: 900 * time.Millisecond, Holder: aurora.CurrentHolder("test"),
+		Store: openLocal(t, cluster.URL()), TTL: 6 * time.Second, Holder: aurora.CurrentHolder("test"),
 		Migrations: []aurora.Migration{pgtest.Migration("1", "slow", "CREATE TABLE a (id int)", "CREATE INDEX ASYNC i ON a (id)", "INSERT INTO a VALUES (1)")},
 	}
 	e, err := r.Run(t.Context(), aurora.Request{})
@@ -107,7 +110,7 @@ func TestTableDroppedWhileBuilding(t *testing.T) {
 	t.Parallel()
 	cluster := localdsql.StartCluster(t, localdsql.Config{})
 	m := pgtest.Migration("1", "gone", "CREATE TABLE a (id int)", "CREATE INDEX ASYNC i ON a (id)", "CREATE TABLE b (id int)")
-	cluster.Faults().JobDelay(1500 * time.Millisecond)
+	cluster.Faults().JobDelay(patience) // it ends when the table is gone
 	conn, err := pgx.Connect(t.Context(), cluster.URL())
 	if err != nil {
 		t.Fatal(err)

@@ -83,7 +83,7 @@ func TestEverythingGoesWrong(t *testing.T) {
 	if err := c.Faults().Set("oc000=20%,oc001=20%,job-fail=10%,drop=1%,drop-after=1%"); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
 	var wg sync.WaitGroup
 	for range 2 {

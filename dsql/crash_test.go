@@ -29,11 +29,16 @@ const childVariable = "AURORA_TEST_CRASH_CHILD"
 // longVariable asks for tests that go on for long.
 const longVariable = "AURORA_TEST_LONG"
 
-// ttlVariable gives the child another time to live of its lease than crashTTL.
+// ttlVariable is the time to live of a child's lease, if not the usual one.
 const ttlVariable = "AURORA_TEST_CRASH_TTL"
 
-// crashTTL is short so that a kill costs the next run little.
+// crashTTL is short so that a kill costs the next run little. A child that is to
+// end by itself must not have it: a busy machine loses so short a lease.
 const crashTTL = 800 * time.Millisecond
+
+// patience bounds what a test waits for. It is only there so that nothing hangs,
+// and so long that a slow machine never reaches it.
+const patience = 5 * time.Minute
 
 // crashMigrations are files of all sorts, most of them with a definition that
 // a kill can come behind.
@@ -49,10 +54,7 @@ func TestMain(m *testing.M) {
 	ctx := context.Background()
 	db, err := dsql.Open(ctx, dsql.Config{URL: url})
 	if err == nil {
-		ttl, terr := time.ParseDuration(os.Getenv(ttlVariable))
-		if terr != nil {
-			ttl = crashTTL
-		}
+		ttl, _ := time.ParseDuration(os.Getenv(ttlVariable))
 		r := aurora.Runner{Store: db, Migrations: crashMigrations(), TTL: ttl, Holder: aurora.CurrentHolder("test")}
 		_, err = r.Run(ctx, aurora.Request{})
 	}
@@ -94,7 +96,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	if os.Getenv(longVariable) != "" {
 		kills = 100
 	}
-	killed, databases := 0, 0
+	killed, databases, ttl := 0, 0, crashTTL
 	for killed < kills {
 		c := localdsql.StartCluster(t, localdsql.Config{JobDelay: 100 * time.Millisecond})
 		url := c.URL()
@@ -109,7 +111,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			if rand.N(8) == 0 {
 				delay = time.Minute
 			}
-			done = killAfter(t, url, delay, &killed)
+			done = killAfter(t, url, delay, &killed, &ttl)
 		}
 		c.Faults().Clear()
 		if diff := cmp.Diff(want, strings.Split(fingerprint(t, url), "\n")); diff != "" {
@@ -120,10 +122,11 @@ func TestKilledAtAnyMoment(t *testing.T) {
 }
 
 // killAfter runs a child and kills it after some time. It returns true when the
-// child was faster.
-func killAfter(t *testing.T, url string, delay time.Duration, killed *int) (done bool) {
+// child was faster. The time to live of its lease grows when it was too short.
+func killAfter(t *testing.T, url string, delay time.Duration, killed *int, ttl *time.Duration) (done bool) {
 	t.Helper()
 	cmd := child(url)
+	cmd.Env = append(cmd.Env, ttlVariable+"="+ttl.String())
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
@@ -136,6 +139,9 @@ func killAfter(t *testing.T, url string, delay time.Duration, killed *int) (done
 		// A machine that is too busy for so short a lease kills in its own way.
 		if err != nil && !strings.Contains(stderr.String(), aurora.ErrLeaseLost.Error()) {
 			t.Fatalf("a run after %d kills: %v\n%s", *killed, err, stderr.String())
+		}
+		if err != nil {
+			*ttl = min(2**ttl, 5*time.Second)
 		}
 		return err == nil
 	case <-time.After(delay):

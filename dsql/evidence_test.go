@@ -20,17 +20,21 @@ CREATE TABLE sys.jobs (job_id text, status text, details text, job_type text, cl
 	start_time timestamptz, update_time timestamptz);
 CREATE TABLE sys.iam_pg_role_mappings (iam_oid oid, arn text, pg_role_oid oid, pg_role_name text, grantor_pg_role_oid oid, grantor_pg_role_name text);`
 
+// testPatience bounds what a test waits for. It is only there so that nothing
+// hangs, and so long that a slow machine never reaches it.
+const testPatience = 5 * time.Minute
+
 // startPlain gives the URL of a PostgreSQL 16 with catalogs, as old as the test.
 func startPlain(t *testing.T) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 	defer cancel()
 	server, err := engine.Start(ctx, engine.Config{Throwaway: true, Find: engine.FindOptions{Major: 16}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 		defer cancel()
 		if err := server.Stop(ctx); err != nil {
 			t.Error(err)
@@ -46,7 +50,7 @@ type plain struct{ conn *pgconn.PgConn }
 
 func newPlain(t *testing.T, url string) plain {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 	defer cancel()
 	conn, err := pgconn.Connect(ctx, url)
 	if err != nil {

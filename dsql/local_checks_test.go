@@ -23,7 +23,7 @@ type local struct{ conn *pgconn.PgConn }
 
 func newLocal(t *testing.T, url string) local {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 	defer cancel()
 	c, err := newConnector(url, nil, "")
 	if err != nil {
@@ -80,7 +80,7 @@ func (l local) run(t *testing.T, p Profile, script string) error {
 
 // await waits for a job as the store does.
 func (l local) await(j job) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 	defer cancel()
 	query, args := j.locate()
 	rows, err := l.ask(ctx, query, args...)

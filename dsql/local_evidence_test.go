@@ -21,7 +21,7 @@ func TestLocalMappings(t *testing.T) {
 
 func TestLocalJobs(t *testing.T) {
 	t.Parallel()
-	dsql.CheckJobs(t, localdsql.StartCluster(t, localdsql.Config{JobDelay: 500 * time.Millisecond}).URL())
+	dsql.CheckJobs(t, localdsql.StartCluster(t, localdsql.Config{JobDelay: 4 * time.Second}).URL())
 }
 
 func TestLocalLogin(t *testing.T) {

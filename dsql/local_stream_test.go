@@ -112,9 +112,9 @@ func TestFailedUniqueBuild(t *testing.T) {
 // A run that pauses while a job is at work goes on with that job.
 func TestPauseWhileWaiting(t *testing.T) {
 	t.Parallel()
-	c := localdsql.StartCluster(t, localdsql.Config{JobDelay: 3 * time.Second})
+	c := localdsql.StartCluster(t, localdsql.Config{JobDelay: 10 * time.Second})
 	m := pgtest.Migration("1", "a", "CREATE TABLE a (id int PRIMARY KEY, b int)", "CREATE INDEX ASYNC a_b ON a (b)")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	db := openLocal(t, c.URL())
 	activity := ""

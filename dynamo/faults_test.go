@@ -133,9 +133,12 @@ func TestWriteThatComesLate(t *testing.T) {
 			if late == "after the next" {
 				proxy.Deliver(t)
 			}
-			got, err := s.Revisions(t.Context(), "1")
-			if err != nil || len(got) != 1 || got[0].State != aurora.Failed || got[0].Output != "final\n" {
+			got, _, err := s.Revisions(t.Context(), "1", "", 10)
+			if err != nil || len(got) != 1 || got[0].State != aurora.Failed {
 				t.Errorf("Revisions: %+v, %v; want the final one", got, err)
+			}
+			if got, err := s.Revision(t.Context(), "e", "1"); err != nil || got.Output != "final\n" {
+				t.Errorf("Revision: %+v, %v; want the final one", got, err)
 			}
 			want := map[bool]int{true: 2, false: 1}[late == "before the next"]
 			if latest, err := s.Latest(t.Context()); err != nil || len(latest) != want {

@@ -106,10 +106,10 @@ func TestWaiterTakesALeaseThatStandsStill(t *testing.T) {
 	table := newTable(t)
 	holder := open(t, dynamotest.Endpoint(t), table, "")
 	waiter := open(t, dynamotest.Endpoint(t), table, "")
-	const ttl = 400 * time.Millisecond
+	const ttl = 4 * time.Second
 	lease := acquire(t, holder, ttl)
 	save(t, lease, revision("e", "1", 1))
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(long)
 	for {
 		_, err := waiter.Acquire(t.Context(), alice, long)
 		if !isLocked(t, err) {

@@ -304,11 +304,8 @@ func TestInterruptThatComesTooLate(t *testing.T) {
 		`DO $$ BEGIN BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN INSERT INTO a VALUES (1); END; END $$`))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	r := aurora.Runner{Store: open(t, url), Migrations: []aurora.Migration{m}, Report: func(e aurora.Event) {
-		if e.Revision != nil && e.Revision.Done == 1 {
-			time.AfterFunc(200*time.Millisecond, cancel)
-		}
-	}}
+	r := aurora.Runner{Store: open(t, url), Migrations: []aurora.Migration{m}}
+	whenAsleep(t, url, cancel)
 	_, _ = r.Run(ctx, aurora.Request{})
 	if got := pgtest.One(t, url, "SELECT count(*) FROM a"); got != "1" {
 		t.Fatalf("%s rows", got)

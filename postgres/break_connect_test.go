@@ -57,7 +57,7 @@ func TestBreakPasswordsNeverShow(t *testing.T) {
 		"postgres://user:s3cr1t\n@127.0.0.1:1/db",
 	}
 	for _, u := range urls {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		_, err := postgres.Open(ctx, postgres.Config{URL: u})
 		cancel()
 		if err == nil {
@@ -216,7 +216,7 @@ func TestBreakStoppedProcess(t *testing.T) {
 	want, took := undisturbed(t)
 	for n := range 4 {
 		u := pgtest.URL(t)
-		cmd := child(u)
+		cmd := shortLived(child(u), crashTTL) // the others' leases live as long as usual
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		if err := cmd.Start(); err != nil {

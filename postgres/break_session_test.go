@@ -169,7 +169,7 @@ func TestBreakSettingsAfterReconnect(t *testing.T) {
 	name := pgtest.One(t, url, "SELECT current_database()")
 	pgtest.Exec(t, url, "ALTER DATABASE "+name+" SET statement_timeout = '50ms'")
 	step := aurora.Func{Name: "long", Do: func(ctx context.Context, env *aurora.Env) error {
-		killed(t, url)
+		killed(t, url+"&statement_timeout=0")
 		_ = env.Checkpoint(ctx, 1) // notices the loss, or not; either way it goes on
 		return nil
 	}}
@@ -230,10 +230,9 @@ func TestBreakBlockStatementsInAFile(t *testing.T) {
 			if got := pgtest.One(t, url, "SELECT x FROM z"); got != `a\ü` {
 				t.Errorf("the next migration stored %q", got)
 			}
-			db := open(t, url)
-			rs, err := db.Revisions(context.Background(), "1")
-			if err != nil || len(rs) != 1 || rs[0].State != aurora.Completed || rs[0].Description != "Müller" {
-				t.Errorf("revisions %+v, %v", rs, err)
+			rs := attempts(t, open(t, url), "1")
+			if len(rs) != 1 || rs[0].State != aurora.Completed || rs[0].Description != "Müller" {
+				t.Errorf("revisions %+v", rs)
 			}
 			if len(rs) == 1 && rs[0].Output != "" {
 				t.Errorf("output %q", rs[0].Output)
@@ -281,7 +280,7 @@ func TestBreakCopy(t *testing.T) {
 				if !errors.As(err, &step) || step.Index != 1 {
 					t.Errorf("mode %q, %s: error %v, want a StepError at statement 1", mode, s, err)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatalf("mode %q, %s: hangs", mode, s)
 			}
 		}

@@ -45,6 +45,26 @@ func holdTransaction(t testing.TB, url, sql string) (release func()) {
 	return release
 }
 
+// whenAsleep calls f when a statement sleeps on the server, in this database.
+func whenAsleep(t testing.TB, url string, f func()) {
+	t.Helper()
+	conn, err := pgconn.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer conn.Close(context.Background())
+		defer f() // also where the question fails, so that nobody waits for it
+		for {
+			results, err := conn.Exec(t.Context(), "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'").ReadAll()
+			if err != nil || len(results[0].Rows) > 0 {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+}
+
 // A stallProxy passes everything on until it is told to fall silent: a line
 // that is dead, but not closed.
 type stallProxy struct {

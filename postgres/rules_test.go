@@ -95,9 +95,9 @@ func TestA40AttemptsAreAppended(t *testing.T) {
 		t.Fatal("no error")
 	}
 	pgtest.MustRun(t, open(t, url), []aurora.Migration{pgtest.Migration("1", "a", "CREATE TABLE a (id int)")}, aurora.Request{})
-	revisions, err := open(t, url).Revisions(context.Background(), "1")
-	if err != nil || len(revisions) != 2 {
-		t.Fatalf("%d revisions, %v", len(revisions), err)
+	revisions := attempts(t, open(t, url), "1")
+	if len(revisions) != 2 {
+		t.Fatalf("%d revisions", len(revisions))
 	}
 	newest, oldest := revisions[0], revisions[1]
 	if newest.State != aurora.Completed || newest.Error != "" || oldest.State != aurora.Failed || oldest.Error == "" {

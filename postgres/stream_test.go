@@ -116,15 +116,15 @@ func TestTakeoverEndsTheOldHolder(t *testing.T) {
 	ctx := context.Background()
 	url := pgtest.URL(t)
 	old, young := open(t, url), open(t, url)
-	l, err := old.Acquire(ctx, aurora.Holder{User: "old"}, time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
 	// After its save the transaction stays open until a deferred trigger has
 	// slept, well over the end of the lease.
 	pgtest.Exec(t, url, `CREATE TABLE slow (id int);
 		CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
 		CREATE CONSTRAINT TRIGGER doze AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION doze()`)
+	l, err := old.Acquire(ctx, aurora.Holder{User: "old"}, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan error, 1)
 	go func() {
 		m := pgtest.Migration("1", "slow", "INSERT INTO slow VALUES (1)")
@@ -166,11 +166,8 @@ func TestInterruptCancelsOnTheServer(t *testing.T) {
 	migrations[5] = pgtest.Migration("00006", "sleeps", "CREATE TABLE slept (id int)", "SELECT pg_sleep(600)")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	r := aurora.Runner{Store: open(t, url), Migrations: migrations, Report: func(e aurora.Event) {
-		if e.Revision != nil && e.Revision.Version == "00006" {
-			time.AfterFunc(100*time.Millisecond, cancel)
-		}
-	}}
+	r := aurora.Runner{Store: open(t, url), Migrations: migrations}
+	whenAsleep(t, url, cancel)
 	e, err := r.Run(ctx, aurora.Request{})
 	if !errors.Is(err, aurora.ErrInterrupted) {
 		t.Fatalf("error %v, want ErrInterrupted", err)
@@ -220,7 +217,7 @@ func TestCutLine(t *testing.T) {
 	migrations := pgtest.Tables(10, 1)
 	migrations[8] = pgtest.Migration("00009", "slow", "CREATE TABLE slow (id int)", "SELECT pg_sleep(600)")
 	db := open(t, proxy.URL)
-	time.AfterFunc(1500*time.Millisecond, proxy.Cut)
+	whenAsleep(t, url, proxy.Cut)
 	e, err := pgtest.Run(t, db, migrations, aurora.Request{})
 	if err == nil {
 		t.Fatal("no error")
@@ -307,9 +304,9 @@ func TestNoticesBecomeOutput(t *testing.T) {
 	}
 	db := open(t, url)
 	for version, want := range map[string]string{"1": "NOTICE: one\nWARNING: two\n", "2": "", "3": "NOTICE: three\n"} {
-		rs, err := db.Revisions(context.Background(), version)
-		if err != nil || len(rs) != 1 {
-			t.Fatalf("version %s: %v, %v", version, rs, err)
+		rs := attempts(t, db, version)
+		if len(rs) != 1 {
+			t.Fatalf("version %s: %v", version, rs)
 		}
 		if rs[0].Output != want {
 			t.Errorf("version %s: output %q, want %q", version, rs[0].Output, want)
@@ -445,8 +442,8 @@ func TestA32A34ReadOnly(t *testing.T) {
 	if _, err := db.Locked(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if _, err := db.Revisions(context.Background(), "00001"); err != nil {
-		t.Error(err)
+	if rs := attempts(t, db, "00001"); len(rs) != 1 {
+		t.Errorf("%d attempts", len(rs))
 	}
 	if _, _, err := db.Executions(context.Background(), "", 10); err != nil {
 		t.Error(err)
@@ -485,8 +482,8 @@ func TestIsolationOutlivesTheLease(t *testing.T) {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
 			url := pgtest.URL(t)
-			m := pgtest.Migration("1", "m", "SET TRANSACTION ISOLATION LEVEL "+level, "CREATE TABLE a (id int)", "SELECT pg_sleep(2.5)")
-			r := aurora.Runner{Store: open(t, url), Migrations: []aurora.Migration{m}, TTL: 1500 * time.Millisecond}
+			m := pgtest.Migration("1", "m", "SET TRANSACTION ISOLATION LEVEL "+level, "CREATE TABLE a (id int)", "SELECT pg_sleep(8)")
+			r := aurora.Runner{Store: open(t, url), Migrations: []aurora.Migration{m}, TTL: renewedTTL}
 			if _, err := r.Run(context.Background(), aurora.Request{}); err != nil {
 				t.Error(err)
 			}
