@@ -15,6 +15,9 @@
 //	console background            is started, and waited for until it has the
 //	                              lock; "$ kill -9 1" kills it, whatever its number
 //	console background status=x   and until status says x
+//	console background says       or until it has written the lines below it; a
+//	                              dashboard gets a free port instead of 3100, here
+//	                              and in the commands behind it
 //	yaml                          each "command: [...]" is run
 //	hcl, sql, json                must load, or be SQL or JSON
 //
@@ -45,7 +48,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // patience bounds one command; none takes nearly as long.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 func readLines(t *testing.T, name string) []string {
 	t.Helper()
@@ -70,7 +73,7 @@ func build(t *testing.T) string {
 // TestCommands plays the stories of the pages, and what the README shows.
 func TestCommands(t *testing.T) {
 	bin := build(t)
-	for _, page := range []string{"migrations.md", "operations.md", "atlas.md", "code.md", "dsql.md", "local.md", "fargate.md", "init-container.md", "typescript.md", "bundle.md"} {
+	for _, page := range []string{"migrations.md", "operations.md", "atlas.md", "code.md", "dsql.md", "local.md", "fargate.md", "init-container.md", "typescript.md", "bundle.md", "dashboard.md"} {
 		t.Run(page, func(t *testing.T) {
 			lines := readLines(t, page)
 			p := &player{page: page, bin: bin, dsql: page == "dsql.md" || page == "local.md"}

@@ -1,7 +1,6 @@
 package docs_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,6 +77,7 @@ type player struct {
 	env       []string // what its commands get besides
 	exit      int      // of its last command
 	job       *exec.Cmd
+	port      string           // of the story's dashboard
 	seen      map[int][]string // new text of blocks, by the line of their fence
 }
 
@@ -93,7 +93,7 @@ func (p *player) play(t *testing.T, s section) {
 	if len(s.blocks) == 0 {
 		return
 	}
-	p.dir, p.url, p.exit, p.job = t.TempDir(), "", 0, nil
+	p.dir, p.url, p.exit, p.job, p.port = t.TempDir(), "", 0, nil, ""
 	switch {
 	case !p.dsql:
 		p.url = pgtest.URL(t)
@@ -308,6 +308,9 @@ func (p *player) run(t *testing.T, where, line string) []string {
 		p.signal(t, map[string]syscall.Signal{"9": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM}[m[1]])
 		return nil
 	}
+	if p.port != "" {
+		line = strings.ReplaceAll(line, dashboardAddress, "127.0.0.1:"+p.port)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	// The subshell gives $? the value that it has for a person.
@@ -407,58 +410,6 @@ func (p *player) checkExit(t *testing.T, where string, b block, all []call, i in
 	}
 }
 
-// start runs a command in the background until it has the lock.
-func (p *player) start(t *testing.T, where string, b block) {
-	t.Helper()
-	all, err := calls(b)
-	if err != nil || len(all) != 1 {
-		t.Fatalf("%s: want one command for the background (%v)", where, err)
-	}
-	var out bytes.Buffer
-	p.job = p.command(context.WithoutCancel(t.Context()), "exec "+all[0].line)
-	p.job.Stdout, p.job.Stderr = &out, &out
-	if err := p.job.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(patience); !p.isUnderWay(t, where, all[0].line, b); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			p.signal(t, syscall.SIGKILL)
-			t.Fatalf("%s: it does not take the lock\n%s", where, out.String())
-		}
-	}
-}
-
-// isUnderWay reports whether the command of a block is where the page wants it.
-func (p *player) isUnderWay(t *testing.T, where, line string, b block) bool {
-	t.Helper()
-	if !b.is("status") {
-		return p.isLocked(t)
-	}
-	out := p.run(t, where, strings.Replace(line, " apply", " status", 1))
-	p.exit = 0 // the page does not show it
-	return strings.Contains(strings.Join(out, "\n"), b.attrs["status"])
-}
-
-func (p *player) isLocked(t *testing.T) bool {
-	t.Helper()
-	return pgtest.One(t, p.url, "SELECT to_regclass('aurora.aurora_leases') IS NOT NULL") == "t" &&
-		pgtest.One(t, p.url, "SELECT count(*) FROM aurora.aurora_leases WHERE expires_at > now()") == "1" &&
-		pgtest.One(t, p.url, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'") == "1"
-}
-
-// signal signals the background command and waits for its end.
-func (p *player) signal(t *testing.T, s syscall.Signal) {
-	t.Helper()
-	if p.job == nil {
-		t.Fatal("nothing runs in the background")
-	}
-	if err := p.job.Process.Signal(s); err != nil {
-		t.Error(err)
-	}
-	_ = p.job.Wait() // it was killed
-	p.job = nil
-}
-
 var yamlCommand = regexp.MustCompile(`^\s*(?:- )?command: (\[.*\])$`)
 
 // yaml runs the commands of a manifest.
@@ -498,6 +449,8 @@ var masks = []struct {
 	{regexp.MustCompile(`\blocalhost:\d+\b`), "ADDRESS"},
 	{regexp.MustCompile(`\b127\.0\.0\.1:\d+\b`), "ADDRESS"},
 	{regexp.MustCompile(`\bRequestID: \w+`), "REQUEST"},
+	{regexp.MustCompile(`\btoken=[A-Z2-7]{26}\b`), "token=ONCE"},
+	{regexp.MustCompile(`\b\d{13}(\.\d+\.\w+)\b`), "TOKEN$1"},
 	{regexp.MustCompile(`\bprocess     \d+`), "process"},
 	{regexp.MustCompile(`PostgreSQL  16\.\d+`), "PostgreSQL 16"},
 }

@@ -52,17 +52,19 @@ scene("live output appears while it runs, and ends when it ends", async () => {
   await go(page, `#/migrations/${backfill}`);
   await page.getByText("live", { exact: true }).waitFor();
   await output().waitFor();
-  const count = () => output().locator("> div").count();
-  const first = await count();
-  assert.ok(first > 0);
+  await output().locator("> div").first().waitFor();
+  const first = await output().locator("> div").count();
   await page.waitForFunction(
     (n) => document.querySelectorAll('[aria-label="Captured output"] > div').length > n,
     first,
   );
   assert.ok(await page.getByText("Running", { exact: true }).first().isVisible());
   await page.getByText("Checkpoint", { exact: true }).waitFor();
-  const ratio = await output().evaluate((el) => el.scrollHeight - el.scrollTop - el.clientHeight);
-  assert.ok(ratio < 24, "the newest line is not in view");
+  // The newest line comes into view.
+  await page.waitForFunction(() => {
+    const el = document.querySelector('[aria-label="Captured output"]');
+    return el.scrollHeight - el.scrollTop - el.clientHeight < 24;
+  });
   await inspect(page, "migration-running");
   shop.write("go", "");
   await page.getByText("Applied", { exact: true }).waitFor();

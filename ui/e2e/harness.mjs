@@ -72,7 +72,7 @@ export function project(program, files, { env = {}, dir: given } = {}) {
     write,
     remove: (name) => rmSync(join(dir, name)),
     /** run runs the program to its end. */
-    run: (...args) => spawnSync(program, args, { ...options, timeout: 120_000 }),
+    run: (...args) => spawnSync(program, args, { ...options, timeout: 600_000 }),
     /** start runs it beside the test. */
     start: (...args) => {
       const child = spawn(program, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
@@ -80,7 +80,28 @@ export function project(program, files, { env = {}, dir: given } = {}) {
       return child;
     },
     dashboard: (...args) => dashboard(program, args, options),
+    /** psql runs SQL on the project's local://?engine=postgres, which runs while a dashboard does. */
+    psql: (sql) => {
+      const done = spawnSync("psql", psqlArgs(dir), { input: sql, encoding: "utf8", timeout: 600_000 });
+      assert.equal(done.status, 0, done.stderr ?? `missing: psql (package postgresql-client): ${done.error}`);
+      return done.stdout.trim();
+    },
+    /** hold runs SQL in a session that stays, with its locks, until it is told to end. */
+    hold: (sql) => {
+      const child = spawn("psql", psqlArgs(dir), { stdio: ["pipe", "ignore", "inherit"] });
+      const ended = new Promise((resolve) => child.on("exit", resolve));
+      child.stdin.write(`${sql};\n`);
+      return () => {
+        child.stdin.end();
+        return ended;
+      };
+    },
   };
+}
+
+function psqlArgs(dir) {
+  const { runtime_dir: socket } = JSON.parse(readFileSync(join(dir, ".aurora/pg.json"), "utf8"));
+  return ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", socket, "-U", "postgres", "-d", "aurora"];
 }
 
 /** dynamodb starts a DynamoDB on this machine and returns what works on it. */
@@ -102,6 +123,7 @@ export async function dynamodb(program) {
       headers: {
         "X-Amz-Target": `DynamoDB_20120810.${op}`,
         "Content-Type": "application/x-amz-json-1.0",
+        "X-Amz-Date": "20260101T000000Z",
         Authorization: `AWS4-HMAC-SHA256 ${credential}, SignedHeaders=host, Signature=0`,
       },
       body: JSON.stringify(body),
@@ -168,6 +190,7 @@ export async function signIn(server, options = {}) {
     browser = await chromium.launch({
       executablePath: chromiumPath,
       args: ["--no-sandbox", "--disable-gpu"],
+      timeout: 120_000,
     });
     stops.push(() => browser.close());
   }
@@ -177,7 +200,8 @@ export async function signIn(server, options = {}) {
     reducedMotion: "reduce",
     ...options,
   });
-  context.setDefaultTimeout(10_000);
+  // It only keeps a story from waiting for ever, however slow the machine is.
+  context.setDefaultTimeout(120_000);
   const faults = [];
   context.on("request", (request) => {
     const url = request.url();

@@ -65,6 +65,14 @@ env "staging" {
 
 export const legacy = { [file(ids.legacy)]: "ALTER TABLE orders ADD COLUMN legacy text;\n" };
 
+/** slow are migrations of which the second commits each statement by itself. */
+export const slow = {
+  [file(ids.orders)]:
+    "CREATE TABLE orders (id bigint PRIMARY KEY, total numeric(12, 2) NOT NULL);\n\nINSERT INTO orders SELECT n, n + 0.4 FROM generate_series(1, 1000) n;\n\nCREATE PROCEDURE round_totals() LANGUAGE sql AS 'UPDATE orders SET total = round(total)';\n",
+  [file(ids.totals)]:
+    "-- Totals are whole numbers from now on.\n-- atlas:txmode none\n\nCREATE TABLE order_totals (day date PRIMARY KEY, spent numeric);\n\nCALL round_totals();\n\nCREATE INDEX CONCURRENTLY orders_total ON orders (total);\n",
+};
+
 const unique = (mended) =>
   `CREATE TABLE logins (id bigint PRIMARY KEY, user_id bigint NOT NULL);\n\n${mended}CREATE UNIQUE INDEX users_email ON users (email);\n`;
 

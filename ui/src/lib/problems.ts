@@ -21,8 +21,14 @@ const titles: Record<string, string> = {
   start_failed: "The run could not be started",
   store_unavailable: "The history does not answer",
   unknown_target: "There is no such migration",
-  unsure: "A statement may have happened",
+  unsure: "Did this statement happen?",
 };
+
+/** detailOf says more about a problem: the server's words, unless they are for a terminal. */
+export function detailOf(problem: Problem): string {
+  if (problem.code !== "unsure") return problem.detail;
+  return "An earlier run ended in the middle of it, and the database does not tell. Look at the data, then answer.";
+}
 
 /** titleOf says in a few words what a problem is. */
 export function titleOf(problem: Problem): string {

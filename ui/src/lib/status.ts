@@ -4,6 +4,7 @@ import {
   ArrowDownUp,
   CircleCheck,
   CircleDashed,
+  CircleHelp,
   CirclePause,
   FastForward,
   FileX2,
@@ -20,7 +21,7 @@ import type { State, Status } from "./types.ts";
 export type Tone = "ok" | "fail" | "run" | "warn" | "undo" | "idle";
 export type Look = { label: string; tone: Tone; icon: LucideIcon; means: string };
 
-type Known = Status | State | "requested" | "waiting";
+type Known = Status | State | "requested" | "waiting" | "unsure";
 
 const looks: Record<Known, Look> = {
   applied: { label: "Applied", tone: "ok", icon: CircleCheck, means: "It ran to its end." },
@@ -86,6 +87,12 @@ const looks: Record<Known, Look> = {
     tone: "run",
     icon: Hourglass,
     means: "Another run holds the lock.",
+  },
+  unsure: {
+    label: "Needs an answer",
+    tone: "warn",
+    icon: CircleHelp,
+    means: "Only a person can find out whether a statement happened.",
   },
 };
 

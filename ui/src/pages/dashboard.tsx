@@ -8,6 +8,7 @@ import { firstLine } from "../lib/sqltext.ts";
 import { lookOf, stateOf, type Tone } from "../lib/status.ts";
 import { useShared } from "../lib/store.tsx";
 import type { Migration, Run, Summary } from "../lib/types.ts";
+import { advice, ended } from "../parts/attempt.tsx";
 import {
   Badge,
   Button,
@@ -27,6 +28,7 @@ import { ProgressLine } from "../parts/progress.tsx";
 import { useRunDialog } from "../parts/rundialog.tsx";
 import { hasEnded } from "../parts/runview.tsx";
 import { Sql } from "../parts/sql.tsx";
+import { wordOf } from "../parts/statements.tsx";
 
 export function Dashboard() {
   const { session } = useShared();
@@ -67,14 +69,14 @@ function Standing({ summary: s }: { summary: Summary }) {
   ].filter(Boolean);
   const ready = s.ready && trouble === 0;
   return (
-    <span className="inline-flex flex-wrap items-center gap-x-1.5">
+    <span className="inline-flex flex-wrap items-baseline gap-x-1.5">
       {ready ? (
-        <CircleCheck size={14} aria-hidden className="tone-ok text-tone" />
+        <CircleCheck size={14} aria-hidden className="tone-ok self-center text-tone" />
       ) : (
         <TriangleAlert
           size={14}
           aria-hidden
-          className={cx(trouble ? "tone-fail" : "tone-warn", "text-tone")}
+          className={cx(trouble ? "tone-fail" : "tone-warn", "self-center text-tone")}
         />
       )}
       <span>{ready ? "Ready: everything is applied." : "Not ready: an application must wait."}</span>
@@ -100,9 +102,12 @@ function Broken({ migration: m }: { migration: Migration }) {
     queryFn: ({ signal }) => api.migration(m.id, undefined, signal),
   });
   const attempt = detail.data?.attempts[0];
-  const statement = attempt?.errorIndex !== undefined ? attempt.statements?.[attempt.errorIndex] : undefined;
+  const stopped = m.status === "interrupted";
+  const index = attempt?.errorIndex ?? (stopped ? (m.done ?? 0) : undefined);
+  const statement = index !== undefined ? attempt?.statements?.[index] : undefined;
+  const word = wordOf(attempt?.statements);
   const text = attempt?.errorStep ?? statement?.sql;
-  const place = attempt?.errorIndex !== undefined ? attempt.errorIndex + 1 : (m.done ?? 0) + 1;
+  const place = (index ?? m.done ?? 0) + 1;
   const look = lookOf(m.status);
   const Icon = m.status === "failed" ? OctagonX : look.icon;
   const to = href("migrations", m.id, { attempt: m.executionId, statement: place });
@@ -129,13 +134,19 @@ function Broken({ migration: m }: { migration: Migration }) {
           {m.error && (
             <p className="mt-1 line-clamp-3 break-words font-mono text-tone text-xs leading-5">{m.error}</p>
           )}
+          {stopped && attempt && (
+            <p className="mt-1 text-sm">
+              {m.died && `${ended} `}
+              <span className="text-ink-2">{advice(attempt)}</span>
+            </p>
+          )}
           <p className="mt-1.5 flex flex-wrap gap-x-3 text-ink-2 text-xs">
             {m.steps ? (
               <span className="num">
-                stopped at statement {Math.min(place, m.steps)} of {m.steps}
+                stopped at {word} {Math.min(place, m.steps)} of {m.steps}
               </span>
             ) : null}
-            <Who holder={m.holder} />
+            <Who holder={m.holder} whole={stopped} />
           </p>
         </div>
         {/* Where they do not fit beside each other, the second comes first. */}
@@ -153,7 +164,7 @@ function Broken({ migration: m }: { migration: Migration }) {
             href={to}
             className="inline-flex h-8 items-center gap-1.5 rounded-md bg-accent-solid px-3 font-medium text-on-accent text-sm hover:opacity-90"
           >
-            Show the failing statement <ArrowRight size={14} aria-hidden />
+            {stopped ? `Show the ${word}` : `Show the failing ${word}`} <ArrowRight size={14} aria-hidden />
           </a>
         </div>
       </div>
@@ -180,17 +191,21 @@ type Card = { name: string; value: number; tone: Tone; icon: string; to: string;
 /** cardsOf picks the numbers that the dashboard leads with. */
 export function cardsOf(s: Summary): Card[] {
   const interrupted = s.interrupted + s.paused;
+  const stopped: Card = {
+    name: s.interrupted ? "Interrupted" : "Paused",
+    value: interrupted,
+    tone: s.interrupted ? "fail" : "warn",
+    icon: s.interrupted ? "interrupted" : "paused",
+    to: "interrupted,paused",
+  };
+  const failed: Card = { name: "Failed", value: s.failed, tone: "fail", icon: "failed", to: "failed" };
   return [
     { name: "Completed", value: s.completed, tone: "ok", icon: "completed", to: "completed" },
     { name: "Pending", value: s.pending, tone: "idle", icon: "pending", to: "pending" },
-    {
-      name: "Failed",
-      value: s.failed,
-      tone: "fail",
-      icon: "failed",
-      to: "failed",
-      also: interrupted ? `${count(interrupted)} interrupted` : undefined,
-    },
+    // Of what needs somebody there is one card; where there are both, the other is named in it.
+    s.failed === 0 && interrupted > 0
+      ? stopped
+      : { ...failed, also: interrupted ? `${count(interrupted)} ${stopped.name.toLowerCase()}` : undefined },
     { name: "Running", value: s.running, tone: "run", icon: "running", to: "running" },
     { name: "Total", value: s.total, tone: "idle", icon: "", to: "" },
   ];
@@ -354,12 +369,16 @@ function Started({ run }: { run: Run }) {
 function Next({ summary }: { summary?: Summary }) {
   const { session } = useShared();
   const open = useRunDialog();
+  // What stopped half way is what the next run begins with.
+  const wanted = { status: "pending,failed,interrupted,paused", order: "asc", limit: 4 };
   const next = useQuery({
-    queryKey: ["migrations", { status: "pending", order: "asc", limit: 4 }],
-    queryFn: ({ signal }) => api.migrations({ status: "pending", order: "asc", limit: 4 }, signal),
+    queryKey: ["migrations", wanted],
+    queryFn: ({ signal }) => api.migrations(wanted, signal),
   });
   const total = next.data?.total ?? summary?.pending ?? 0;
   const more = total - (next.data?.migrations.length ?? 0);
+  // Of a rollback that failed nothing is left to apply.
+  const listed = next.data?.migrations.filter((m) => m.status !== "applied") ?? [];
   const apply: ReactNode = !session.readOnly && total > 0 && (
     <Button className="h-7 px-2.5" onClick={() => open({ direction: "up" })}>
       <Play size={12} aria-hidden /> Apply…
@@ -373,7 +392,7 @@ function Next({ summary }: { summary?: Summary }) {
         <p className="px-4 py-3 text-ink-2">Nothing is pending.</p>
       ) : (
         <ol className="divide-y divide-line/60">
-          {next.data.migrations.map((m) => (
+          {listed.map((m) => (
             <li key={m.id}>
               <a
                 href={href("migrations", m.id)}

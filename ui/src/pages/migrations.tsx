@@ -279,11 +279,11 @@ function Row({ migration: m }: { migration: Migration }) {
   const going = m.state === "running" && !m.died;
   return (
     <tr className="group relative hover:bg-hover max-md:grid max-md:grid-cols-[minmax(0,1fr)_auto] max-md:gap-x-3 max-md:gap-y-1 max-md:px-4 max-md:py-2.5">
-      <td className="py-2 pr-2 pl-4 align-top max-md:row-start-2 max-md:p-0">
+      <td className="py-2 pr-2 pl-4 align-baseline max-md:row-start-2 max-md:p-0">
         <Badge state={m.status} column />
       </td>
-      <td className="px-2 py-2 max-md:col-span-2 max-md:p-0">
-        <span className="flex min-w-0 items-center gap-2">
+      <td className="px-2 py-2 align-baseline max-md:col-span-2 max-md:p-0">
+        <span className="flex min-w-0 items-baseline gap-2">
           <a
             href={href("migrations", m.id)}
             data-row
@@ -299,13 +299,13 @@ function Row({ migration: m }: { migration: Migration }) {
           </span>
         )}
       </td>
-      <td className="px-2 py-2 text-ink-2 text-xs max-lg:hidden">
+      <td className="px-2 py-2 align-baseline text-ink-2 text-xs max-lg:hidden">
         <Who holder={m.holder} />
       </td>
-      <td className="px-2 py-2 text-right text-ink-2 text-xs max-md:hidden">
+      <td className="px-2 py-2 text-right align-baseline text-ink-2 text-xs max-md:hidden">
         <Took ms={m.durationMs} since={m.startedAt} going={going} />
       </td>
-      <td className="px-2 py-2 text-right text-ink-2 text-xs max-md:row-start-2 max-md:self-center max-md:p-0">
+      <td className="px-2 py-2 text-right align-baseline text-ink-2 text-xs max-md:row-start-2 max-md:self-center max-md:p-0">
         <Time at={m.finishedAt ?? m.startedAt} />
       </td>
       <td className="py-1 pr-4 pl-2 text-right max-md:hidden">

@@ -8,10 +8,11 @@ import { count, plural } from "../lib/format.ts";
 import { lookOf, stateOf } from "../lib/status.ts";
 import type { Attempt } from "../lib/types.ts";
 import { Button, CopyButton, ExecutionLink, Panel, Time } from "./basics.tsx";
+import { Who } from "./holder.tsx";
 import { Output } from "./output.tsx";
 import { ProgressLine } from "./progress.tsx";
 import { Sql } from "./sql.tsx";
-import { type Mistake, Statements } from "./statements.tsx";
+import { type Mistake, Statements, wordOf } from "./statements.tsx";
 
 type Props = { attempt: Attempt; newest: boolean; statement?: string | null };
 
@@ -29,6 +30,9 @@ export function AttemptView({ attempt: listed, newest, statement }: Props) {
   const mistake: Mistake | undefined = attempt.error
     ? { index: attempt.errorIndex, text: attempt.error, pos: attempt.errorPos }
     : undefined;
+  const word = wordOf(attempt.statements);
+  // What SQL has to say is rare, and an empty box says nothing.
+  const silent = !going && !attempt.output && attempt.statements?.every((s) => !s.go);
   useScrollTo(statement, attempt.statements !== undefined);
   return (
     <>
@@ -40,7 +44,7 @@ export function AttemptView({ attempt: listed, newest, statement }: Props) {
         <Panel
           title={
             <>
-              Statements{" "}
+              {word === "step" ? "Steps" : "Statements"}{" "}
               <span className="num ml-1 font-normal text-ink-3 text-xs">
                 {count(attempt.done)} of {count(attempt.steps)} done
               </span>
@@ -66,13 +70,15 @@ export function AttemptView({ attempt: listed, newest, statement }: Props) {
         </Panel>
       )}
       {attempt.checkpoint !== undefined && <Checkpoint value={attempt.checkpoint} />}
-      <Output
-        text={attempt.output ?? ""}
-        dropped={attempt.outputDropped ?? 0}
-        truncated={attempt.outputTruncated}
-        live={going}
-        loading={attempt.outputOmitted && !fresh.data}
-      />
+      {!silent && (
+        <Output
+          text={attempt.output ?? ""}
+          dropped={attempt.outputDropped ?? 0}
+          truncated={attempt.outputTruncated}
+          live={going}
+          loading={attempt.outputOmitted && !fresh.data}
+        />
+      )}
     </>
   );
 }
@@ -113,6 +119,9 @@ function Trouble({ attempt: a, newest }: { attempt: Attempt; newest: boolean }) 
   const listed =
     a.statements && a.statementsFrom !== "edited" && index !== undefined && index < a.statements.length;
   const text = listed ? undefined : a.errorStep;
+  const word = wordOf(a.statements);
+  // Those at the top of the list are in view already.
+  const far = listed && (index ?? 0) > 2;
   return (
     <section
       aria-label={look.label}
@@ -124,10 +133,10 @@ function Trouble({ attempt: a, newest }: { attempt: Attempt; newest: boolean }) 
             <Icon size={16} strokeWidth={2.25} aria-hidden className="shrink-0 text-tone" />
             <span className="font-semibold text-tone">
               {look.label}
-              {index !== undefined && state === "failed" && ` at statement ${index + 1} of ${a.steps}`}
+              {index !== undefined && state === "failed" && ` at ${word} ${index + 1} of ${a.steps}`}
               {index !== undefined &&
                 state !== "failed" &&
-                ` after ${plural(a.done, "statement")} of ${count(a.steps)}`}
+                ` after ${plural(a.done, word)} of ${count(a.steps)}`}
             </span>
             <Time at={a.finishedAt ?? a.startedAt} className="text-ink-2 text-sm" />
           </h2>
@@ -143,10 +152,15 @@ function Trouble({ attempt: a, newest }: { attempt: Attempt; newest: boolean }) 
             </div>
           )}
           {a.errorPos && <p className="mt-0.5 font-mono text-2xs text-ink-2">{a.errorPos}</p>}
+          {a.died && (
+            <p className="mt-1.5 text-sm">
+              {ended} <Who holder={a.holder} whole />
+            </p>
+          )}
           {newest && <p className="mt-1.5 text-ink-2 text-sm">{advice(a)}</p>}
         </div>
         <div className="flex flex-wrap gap-2">
-          {listed && (
+          {far && (
             <Button
               look="ghost"
               onClick={() =>
@@ -155,7 +169,7 @@ function Trouble({ attempt: a, newest }: { attempt: Attempt; newest: boolean }) 
                   ?.scrollIntoView({ block: "center", behavior: "smooth" })
               }
             >
-              <ArrowDown size={13} aria-hidden /> Statement {(index ?? 0) + 1}
+              <ArrowDown size={13} aria-hidden /> {word === "step" ? "Step" : "Statement"} {(index ?? 0) + 1}
             </Button>
           )}
         </div>
@@ -170,14 +184,18 @@ function Trouble({ attempt: a, newest }: { attempt: Attempt; newest: boolean }) 
   );
 }
 
+/** ended says of an attempt that died how that is known. */
+export const ended = "Its process was killed, or lost the database: nobody renewed its lock, and it ran out.";
+
 /** advice says what the next run does with an unfinished attempt. */
 export function advice(a: Attempt): string {
   const next = a.done + 1;
+  const word = wordOf(a.statements);
   if (a.begun !== undefined && a.begun > a.done) {
-    return `Statement ${next} may have happened. The next run looks in the database first, and asks where that does not tell.`;
+    return `${word === "step" ? "Step" : "Statement"} ${next} may have happened. The next run looks in the database first, and asks where that does not tell.`;
   }
   if (a.checkpoint !== undefined) return "The next run goes on from the checkpoint below.";
-  if (a.done > 0) return `What is done stays done: the next run goes on with statement ${next}.`;
+  if (a.done > 0) return `What is done stays done: the next run goes on with ${word} ${next}.`;
   return "Nothing of it was kept: the next run begins again.";
 }
 

@@ -31,8 +31,9 @@ export function Badge({
       title={look.means}
       className={cx(
         `tone-${look.tone}`,
-        "inline-flex h-5.5 shrink-0 items-center gap-1.5 font-medium text-tone text-xs whitespace-nowrap",
-        !quiet && "rounded-md border border-tone-line bg-tone-bg px-1.5",
+        // The baseline is that of the word, so that it stands in line with what is beside it.
+        "inline-flex shrink-0 items-baseline gap-1.5 font-medium text-tone text-xs leading-5 whitespace-nowrap",
+        quiet ? "py-px" : "rounded-md border border-tone-line bg-tone-bg px-1.5",
         !quiet && column && "-ml-1.5",
       )}
     >
@@ -40,7 +41,7 @@ export function Badge({
         size={13}
         strokeWidth={2.25}
         aria-hidden
-        className={state === "running" ? "animate-spin" : undefined}
+        className={cx("self-center", state === "running" && "animate-spin")}
       />
       {look.label}
     </span>
@@ -54,7 +55,7 @@ export function Flag({ tone, title, children }: { tone: Tone; title: string; chi
       title={title}
       className={cx(
         `tone-${tone}`,
-        "inline-flex h-4.5 shrink-0 items-center gap-1 rounded border border-tone-line px-1.5 font-medium text-2xs text-tone whitespace-nowrap",
+        "inline-flex h-4.5 shrink-0 items-center gap-1 self-center rounded border border-tone-line px-1.5 font-medium text-2xs text-tone whitespace-nowrap",
       )}
     >
       {children}
@@ -171,7 +172,14 @@ export function CopyButton({ text, what }: { text: string; what: string }) {
  * MigrationName writes an identifier so that the name stands out and the version stays readable. On one line the
  * version gives way before the name does: names are what people know.
  */
-export function MigrationName({ id, line, className }: { id: string; line?: boolean; className?: string }) {
+export function MigrationName(props: {
+  id: string;
+  line?: boolean;
+  /** On a phone there is only room for the name. */
+  tight?: boolean;
+  className?: string;
+}) {
+  const { id, line, tight, className } = props;
   const i = id.indexOf("_");
   const [version, name] = i > 0 ? [id.slice(0, i), id.slice(i + 1)] : [id, ""];
   return (
@@ -183,12 +191,17 @@ export function MigrationName({ id, line, className }: { id: string; line?: bool
         className={cx(
           "num font-mono text-[0.92em] text-ink-3",
           line && name && "min-w-9 shrink-[999] truncate",
+          tight && name && "max-sm:sr-only",
         )}
       >
         {version}
       </span>
       {name && <span className="sr-only">_</span>}
-      {name && <span className={cx("ml-2 font-medium", line && "min-w-0 truncate")}>{name}</span>}
+      {name && (
+        <span className={cx("font-medium", tight ? "sm:ml-2" : "ml-2", line && "min-w-0 truncate")}>
+          {name}
+        </span>
+      )}
     </span>
   );
 }

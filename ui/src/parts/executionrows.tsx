@@ -82,7 +82,7 @@ function Contents({ execution: e }: { execution: Execution }) {
     <>
       <span className="flex min-w-0 items-baseline gap-2">
         <Way direction={e.direction} />
-        {what && <MigrationName line id={what} />}
+        {what && <MigrationName line tight id={what} />}
         {counts.total > 1 && (
           <span className="num shrink-0 text-ink-3 text-xs">
             {bad > 0

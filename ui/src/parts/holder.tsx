@@ -18,14 +18,16 @@ function iconOf(holder: Holder) {
   }
 }
 
-/** Who says who ran something, in one line. */
-export function Who({ holder }: { holder?: Holder }) {
+/** Who says who ran something, in one line; the whole of it names the process, too. */
+export function Who({ holder, whole }: { holder?: Holder; whole?: boolean }) {
   if (!holder) return <span className="text-ink-3">–</span>;
   const Icon = iconOf(holder);
-  const short = holder.by || (holder.user && holder.host ? `${holder.user}@${holder.host}` : holder.text);
+  const short = whole
+    ? holder.text
+    : holder.by || (holder.user && holder.host ? `${holder.user}@${holder.host}` : holder.text);
   return (
-    <span className="inline-flex min-w-0 max-w-full items-center gap-1.5" title={holder.text}>
-      <Icon size={13} aria-hidden className="shrink-0 text-ink-3" />
+    <span className="inline-flex min-w-0 max-w-full items-baseline gap-1.5" title={holder.text}>
+      <Icon size={13} aria-hidden className="shrink-0 self-center text-ink-3" />
       <span className="truncate">{short}</span>
       <Outside holder={holder} />
     </span>

@@ -7,9 +7,10 @@ import { advice } from "./attempt.tsx";
 import { Badge, MigrationName, Time } from "./basics.tsx";
 import { difference, pairsOf } from "./compare.tsx";
 import { linesShown, Output } from "./output.tsx";
+import { leftOf } from "./progress.tsx";
 import { settled } from "./runview.tsx";
 import { firstShown, Statements } from "./statements.tsx";
-import { spanOf } from "./timeline.tsx";
+import { drawnOf, spanOf } from "./timeline.tsx";
 
 afterEach(cleanup);
 
@@ -82,6 +83,13 @@ describe("Statements", () => {
   it("says nothing about how it went where nothing ran", () => {
     const { container } = render(<Statements statements={statements.slice(0, 2)} plain />);
     expect(container.textContent).not.toContain("done");
+  });
+
+  it("calls nothing failed in a file that is not the one that ran", () => {
+    const failed = statements.slice(2500, 2501);
+    const { container } = render(<Statements statements={failed} plain />);
+    expect(container.innerHTML).not.toContain("tone-fail");
+    expect(render(<Statements statements={failed} />).container.innerHTML).toContain("tone-fail");
   });
 });
 
@@ -200,7 +208,29 @@ describe("advice", () => {
     [{ done: 2 }, /statement 3/],
     [{ done: 1, checkpoint: { at: 5 } }, /checkpoint/],
     [{ done: 1, begun: 2, checkpoint: {} }, /Statement 2 may have happened/],
+    [{ done: 2, statements: [{ index: 0, sql: "f", go: true }] }, /goes on with step 3/],
   ])("%o", (more, want) => expect(advice({ ...attempt, ...more })).toMatch(want));
+});
+
+test.each([
+  [33, "about a second left"],
+  [1499, "about a second left"],
+  [1500, "about 2 s left"],
+  [95_400, "about 1 min 35 s left"],
+])("%i ms are %s", (ms, want) => expect(leftOf(ms)).toBe(want));
+
+it("draws the first of many migrations, and those that did not complete", () => {
+  const attempts = Array.from({ length: 500 }, (_, i) => ({
+    id: String(i),
+    state: i === 498 ? "failed" : i === 499 ? "running" : "completed",
+    died: i === 499,
+  })) as Attempt[];
+  expect(drawnOf(attempts, 100).map((a) => a.id)).toEqual([
+    ...Array.from({ length: 100 }, (_, i) => String(i)),
+    "498",
+    "499",
+  ]);
+  expect(drawnOf(attempts, 600)).toHaveLength(500);
 });
 
 it("leads with the five numbers, and does not hide interrupted ones", () => {
@@ -221,4 +251,12 @@ it("leads with the five numbers, and does not hide interrupted ones", () => {
     ["Total", 12],
   ]);
   expect(cards[2]?.also).toBe("1 interrupted");
+});
+
+it("gives what was interrupted the place of what failed, where nothing failed", () => {
+  const none = { completed: 6, pending: 0, failed: 0, running: 0, total: 7 };
+  const third = (more: object) => cardsOf({ ...none, ...more } as Summary)[2];
+  expect(third({ interrupted: 1, paused: 1 })).toMatchObject({ name: "Interrupted", value: 2, tone: "fail" });
+  expect(third({ interrupted: 0, paused: 1 })).toMatchObject({ name: "Paused", value: 1, tone: "warn" });
+  expect(third({ interrupted: 0, paused: 0 })).toMatchObject({ name: "Failed", value: 0 });
 });

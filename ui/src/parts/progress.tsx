@@ -37,6 +37,12 @@ export function Bar({
   );
 }
 
+/** leftOf words an estimate, which is never exact to less than a second. */
+export function leftOf(ms: number): string {
+  if (ms < 1500) return "about a second left";
+  return `about ${duration(Math.round(ms / 1000) * 1000).replace(".0", "")} left`;
+}
+
 /** ProgressLine is a bar with numbers: how much is done, how fast, and when it may end. */
 export function ProgressLine(props: {
   progress?: Progress;
@@ -55,10 +61,10 @@ export function ProgressLine(props: {
   const total = fine ? progress.total : steps;
   const unit = fine ? (progress.unit ?? "") : of;
   const left = useClock((current) => {
-    if (progress?.etaSeconds !== undefined) return duration(progress.etaSeconds * 1000);
+    if (progress?.etaSeconds !== undefined) return leftOf(progress.etaSeconds * 1000);
     if (!fine || began === undefined) return "";
     const ms = eta(began, current, progress.done, progress.total ?? 0);
-    return ms === undefined ? "" : duration(Math.round(ms / 1000) * 1000);
+    return ms === undefined ? "" : leftOf(ms);
   });
   const rate = progress?.ratePerSecond;
   return (
@@ -76,7 +82,7 @@ export function ProgressLine(props: {
           )}
           {rate ? <span className="text-ink-3"> · {count(rate)}/s</span> : null}
         </span>
-        <span>{left && `about ${left} left`}</span>
+        <span>{left}</span>
       </div>
       {progress?.activity && <p className="mt-1 text-ink-2 text-xs">{progress.activity}</p>}
     </div>

@@ -1,6 +1,6 @@
-import { CircleAlert } from "lucide-react";
+import { CircleAlert, CircleHelp } from "lucide-react";
 import type { ReactNode } from "react";
-import { titleOf } from "../lib/problems.ts";
+import { detailOf, titleOf } from "../lib/problems.ts";
 import type { Problem } from "../lib/types.ts";
 import { LockLine } from "./holder.tsx";
 import { Sql } from "./sql.tsx";
@@ -13,15 +13,17 @@ export function Refusal({ problem, children }: { problem: Problem; children?: Re
     ...(problem.ahead ?? []),
     ...(problem.late ?? []),
   ];
+  const asks = problem.code === "unsure";
+  const Icon = asks ? CircleHelp : CircleAlert;
   return (
     <div
       role="alert"
-      className="tone-fail flex gap-3 rounded-lg border border-tone-line bg-tone-bg px-4 py-3"
+      className={`${asks ? "tone-warn" : "tone-fail"} flex gap-3 rounded-lg border border-tone-line bg-tone-bg px-4 py-3`}
     >
-      <CircleAlert size={17} aria-hidden className="mt-0.5 shrink-0 text-tone" />
+      <Icon size={17} aria-hidden className="mt-0.5 shrink-0 text-tone" />
       <div className="min-w-0 flex-1">
         <p className="font-semibold">{titleOf(problem)}</p>
-        <p className="break-words text-ink-2">{problem.detail}</p>
+        <p className="break-words text-ink-2">{detailOf(problem)}</p>
         {problem.hint && <p className="break-words text-ink-2">{problem.hint}</p>}
         {ids.length > 0 && (
           <ul className="mt-1.5 space-y-0.5">

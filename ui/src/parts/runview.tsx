@@ -52,12 +52,13 @@ export function RunView({ started, onClose, onStarted }: Props) {
   }, [over, client, started.executionId]);
   const run = settled(told, data);
   const ended = hasEnded(run);
+  const asks = run.problem?.code === "unsure";
   const failed = data?.migrations.find((a) => a.state === "failed" || a.state === "interrupted");
   return (
     <>
       <div className="min-h-0 flex-1 space-y-4 overflow-y-auto px-5 py-4">
         <div className="flex flex-wrap items-center gap-3" aria-live="polite">
-          <Badge state={run.state} />
+          <Badge state={asks ? "unsure" : run.state} />
           <span className="num text-ink-2 text-sm">{sentence(run, data?.migrations)}</span>
         </div>
         {!ended && <Going run={run} />}
@@ -89,8 +90,8 @@ export function RunView({ started, onClose, onStarted }: Props) {
             Open the execution
           </a>
         )}
-        <Button look={ended ? "solid" : "plain"} onClick={onClose}>
-          {ended ? "Done" : "Close"}
+        <Button look={ended && !asks ? "solid" : "plain"} onClick={onClose}>
+          {ended && !asks ? "Done" : "Close"}
         </Button>
       </footer>
     </>

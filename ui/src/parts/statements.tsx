@@ -20,6 +20,11 @@ const marks = {
 
 const markOf = (s: Statement) => marks[s.state ?? "pending"] ?? marks.pending;
 
+/** wordOf says what the steps of a migration are called. */
+export function wordOf(statements: Statement[] | undefined): "statement" | "step" {
+  return statements && statements.length > 0 && statements.every((s) => s.go) ? "step" : "statement";
+}
+
 /** So many statements are drawn at once; a file of inserts can have thousands. */
 const pageSize = 100;
 /** Up to so many are all open. */
@@ -93,13 +98,14 @@ function Row({ statement: s, slowest, open: initially, mistake, plain }: RowProp
   const lines = text.split("\n").length;
   const folds = lines > 1 && !s.go;
   const open = toggled ?? initially;
-  const failed = s.state === "failed";
+  // What is at this place now need not be what failed there.
+  const failed = s.state === "failed" && !plain;
   const marked = failed && !rewritten && lines > 1 ? lineWithin(s.pos, s.sql, mistake?.pos) : undefined;
   return (
     <li
       id={`statement-${s.index + 1}`}
       className={cx(
-        `tone-${mark.tone}`,
+        !plain && `tone-${mark.tone}`,
         "scroll-mt-20",
         failed && "bg-tone-bg/45 shadow-[inset_3px_0_var(--tone-fill)]",
       )}
@@ -114,7 +120,7 @@ function Row({ statement: s, slowest, open: initially, mistake, plain }: RowProp
           )}
         </div>
         {s.go && (
-          <span className="pt-0.5">
+          <span className="flex h-6 items-center">
             <Flag tone="idle" title="A Go function">
               Go
             </Flag>
@@ -219,7 +225,13 @@ function Timing({ statement: s, slowest, word }: { statement: Statement; slowest
   return (
     <span className="flex h-6 shrink-0 items-center gap-2">
       <span className="hidden w-20 justify-end sm:flex" aria-hidden>
-        <span className="tone-idle block h-1.5 rounded-sm bg-tone-fill" style={{ width: `${share}%` }} />
+        <span
+          className={cx(
+            s.state === "failed" ? "tone-fail" : "tone-idle",
+            "block h-1.5 rounded-sm bg-tone-fill",
+          )}
+          style={{ width: `${share}%` }}
+        />
       </span>
       <span className="num min-w-12 text-right text-ink-2 text-xs">
         {duration(s.durationMs)}

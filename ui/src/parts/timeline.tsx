@@ -1,11 +1,12 @@
 // An execution's migrations on one axis of time.
 
+import { useState } from "react";
 import { now, useClock } from "../lib/clock.ts";
-import { parseTime } from "../lib/format.ts";
+import { count, parseTime, plural } from "../lib/format.ts";
 import { href } from "../lib/router.ts";
 import { lookOf, stateOf } from "../lib/status.ts";
 import type { Attempt, Execution } from "../lib/types.ts";
-import { cx, MigrationName, Took } from "./basics.tsx";
+import { Button, cx, MigrationName, Took } from "./basics.tsx";
 
 /** A Span is a part of the axis, in percent. */
 export type Span = { left: number; width: number };
@@ -26,13 +27,33 @@ export function Timeline({ execution, attempts }: { execution: Execution; attemp
   const ended = parseTime(execution.endedAt)?.getTime();
   const last = Math.max(start, ...attempts.map((a) => parseTime(a.finishedAt)?.getTime() ?? 0));
   const end = going ? now() : (ended ?? last);
+  const [limit, setLimit] = useState(step);
+  const drawn = drawnOf(attempts, limit);
+  const left = attempts.length - drawn.length;
   return (
-    <ol className="divide-y divide-line/60">
-      {attempts.map((a) => (
-        <Row key={a.id} attempt={a} start={start} end={end} going={going} />
-      ))}
-    </ol>
+    <>
+      <ol className="divide-y divide-line/60">
+        {drawn.map((a) => (
+          <Row key={a.id} attempt={a} start={start} end={end} going={going} />
+        ))}
+      </ol>
+      {left > 0 && (
+        <div className="border-t px-4 py-2 text-center">
+          <Button look="ghost" onClick={() => setLimit(limit + step)}>
+            Show {plural(Math.min(left, step), "more", "more")} of {count(attempts.length)}
+          </Button>
+        </div>
+      )}
+    </>
   );
+}
+
+/** So many migrations are drawn at once; one execution can have thousands. */
+const step = 100;
+
+/** drawnOf picks the first ones, and those further down that somebody should see. */
+export function drawnOf(attempts: Attempt[], limit: number): Attempt[] {
+  return attempts.filter((a, i) => i < limit || stateOf(a) !== "completed");
 }
 
 function Row({
@@ -67,10 +88,10 @@ function Row({
         />
         <span className="flex min-w-0 items-baseline gap-2">
           <span className="sr-only">{look.label}: </span>
-          <MigrationName line id={a.id} />
+          <MigrationName line tight id={a.id} />
         </span>
         <span
-          className="relative col-span-full row-start-2 mt-1 h-2 rounded-sm bg-sunken md:col-span-1 md:row-start-auto md:mt-0"
+          className="relative col-span-full row-start-2 mt-1 h-2 rounded-sm bg-line/50 md:col-span-1 md:row-start-auto md:mt-0"
           aria-hidden
         >
           <span
