@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -81,7 +80,6 @@ func shopMigrations() []aurora.Migration {
 //	$URL             of a PostgreSQL
 //	masked FILE      which says PLACE for where the history is
 //	answer [CODE]    what DynamoDB answers from now on
-//	waitfor FILE TEXT  until the file has the text
 //	requests         print how many of each kind DynamoDB got since last asked
 func TestHistoryScripts(t *testing.T) {
 	server, err := engine.Start(t.Context(), engine.Config{Throwaway: true, Logger: slog.New(slog.DiscardHandler)})
@@ -126,7 +124,7 @@ func runHistoryScripts(t *testing.T, server *engine.Server, without string, setu
 		t.Fatalf("no scripts: %v", err)
 	}
 	own := maps.Clone(commands)
-	own["answer"], own["requests"], own["waitfor"] = answer, requests, waitFor
+	own["answer"], own["requests"] = answer, requests
 	testscript.Run(t, testscript.Params{
 		Files: slices.DeleteFunc(files, func(name string) bool {
 			text, err := os.ReadFile(name)
@@ -180,21 +178,5 @@ func requests(ts *testscript.TestScript, neg bool, args []string) {
 	for _, op := range slices.Sorted(maps.Keys(counts)) {
 		_, err := fmt.Fprintf(ts.Stdout(), "%s %d\n", op, counts[op])
 		ts.Check(err)
-	}
-}
-
-func waitFor(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: waitfor FILE TEXT")
-	}
-	for deadline := time.Now().Add(patience); ; {
-		text, err := os.ReadFile(ts.MkAbs(args[0]))
-		if err == nil && strings.Contains(string(text), args[1]) {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("%s: got %q, %v; want %q", args[0], text, err, args[1])
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -64,7 +64,10 @@ func Start() (url string, stop func(), err error) {
 	if startErr != nil {
 		return "", nil, startErr
 	}
-	return endpoint, func() { _ = process.Kill() }, nil
+	return endpoint, func() {
+		_ = process.Kill()
+		once = sync.Once{} // the tests may be run again
+	}, nil
 }
 
 // start runs the stand-in, in memory.
