@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -493,6 +494,26 @@ func TestPanicIsAnErrorOfTheStep(t *testing.T) {
 	wantStates(t, store, "1_a up failed 0/1")
 	if r := store.All()[0]; !strings.Contains(r.Output, "runner_test.go") || !strings.Contains(r.Error, "index out of range") {
 		t.Errorf("the revision does not say where: %q, %s", r.Error, r.Output)
+	}
+}
+
+// TestNilStep: it is refused before anything runs, in whatever migration and
+// direction it is.
+func TestNilStep(t *testing.T) {
+	well := goStep("1_a", func(context.Context, *aurora.Env) error { t.Error("a step ran"); return nil })
+	up, down := well, well
+	up.Version, up.Up = "2", append(slices.Clone(well.Up), nil)
+	down.Version, down.Down = "2", []aurora.Step{nil}
+	for want, m := range map[string]aurora.Migration{"step 2 of 2_a on the way up is nil": up, "step 1 of 2_a on the way down is nil": down} {
+		store := new(auroratest.Memory)
+		_, err := (&aurora.Runner{Store: store, Migrations: mlist{well, m}}).Run(t.Context(), aurora.Request{})
+		var request *aurora.RequestError
+		if !errors.As(err, &request) || err.Error() != want {
+			t.Errorf("Run: %v, want %s", err, want)
+		}
+		if n := store.Calls(auroratest.OpAcquire); n != 0 {
+			t.Errorf("%d acquires", n)
+		}
 	}
 }
 

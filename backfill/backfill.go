@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"strings"
 	"time"
@@ -28,7 +29,8 @@ const (
 // is a good one.
 type Options struct {
 	// Name tells the backfills of one step apart, in its checkpoint and in
-	// messages. Defaults to the table's.
+	// messages: a second one under the same name is an error. Defaults to the
+	// table's.
 	Name string
 	// Workers is how many parts are worked at the same time, each over its own
 	// connection where there are such. Defaults to [DefaultWorkers].
@@ -115,6 +117,8 @@ func (o *Options) check() error {
 	switch {
 	case o.Workers < 0 || o.Batch < 0 || o.Target < 0 || o.PerSecond < 0 || o.SkipFailed < 0:
 		return errors.New("backfill: workers, batch, target, rate and failures to skip cannot be negative")
+	case math.IsNaN(o.PerSecond) || math.IsInf(o.PerSecond, 1):
+		return fmt.Errorf("backfill: a rate of %v is none: leave PerSecond at 0 for no limit", o.PerSecond)
 	case o.Workers > 1000:
 		return fmt.Errorf("backfill: %d workers are more than the 1000 allowed", o.Workers)
 	}

@@ -124,8 +124,9 @@ func TestInterruptIsNoFailedRow(t *testing.T) {
 	if result.Failures != 0 || result.Changed != 0 {
 		t.Errorf("%+v", result)
 	}
-	if got := pgtest.One(t, url, "SELECT checkpoint LIKE '%failed%' OR checkpoint LIKE '%failures%' FROM aurora.aurora_revisions"); got != "f" {
-		t.Errorf("the checkpoint has failures: %s", got)
+	// On a busy machine it may have been interrupted before it saved anything.
+	if got := pgtest.One(t, url, "SELECT count(*) FROM aurora.aurora_revisions WHERE checkpoint LIKE '%failed%' OR checkpoint LIKE '%failures%'"); got != "0" {
+		t.Errorf("%s checkpoints have failures", got)
 	}
 	rows.SQL = addOne
 	if _, err := r.Run(t.Context(), aurora.Request{}); err != nil {

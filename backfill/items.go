@@ -136,8 +136,7 @@ func (it Items) Run(ctx context.Context, env *aurora.Env) error {
 		return err
 	}
 	if j.st.Complete {
-		j.report()
-		return nil
+		return j.again(ctx)
 	}
 	run := newItemsRun(it, j)
 	err = run.all(ctx)

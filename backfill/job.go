@@ -77,6 +77,8 @@ func newJob(env *aurora.Env, opts Options, subject, source, change string) (*job
 		return nil, fmt.Errorf("backfill %s: the checkpoint is about %s, not about %s: put it back, or give two backfills of one step different names", opts.Name, st.Source, source)
 	case st.Complete && st.Change != change:
 		return nil, fmt.Errorf("backfill %s: another change under this name is complete already: give two backfills of one step different names", opts.Name)
+	case st.Complete && st.Token != 0 && st.Token == env.Token():
+		return nil, fmt.Errorf("backfill %s: this run came to the end of one under this name already: give two backfills of one step different names", opts.Name)
 	case st.Change != change:
 		j.log.Warn("the change is another one than that of the run before; what was done stays as it is", "visited", visited(st))
 		st.Change = change
@@ -328,10 +330,21 @@ func etaOf(done, total int64, rate float64) (time.Duration, bool) {
 	return time.Duration(float64(total-done) / rate * float64(time.Second)).Round(time.Second), true
 }
 
+// again is all that is left of a backfill that an earlier run came to the end of.
+// That this run was here is saved, as it tells the next under the same name that
+// it is another one.
+func (j *job) again(ctx context.Context) error {
+	if err := j.complete(ctx); err != nil {
+		return fmt.Errorf("backfill %s: %w", j.opts.Name, err)
+	}
+	j.report()
+	return nil
+}
+
 // complete notes that nothing is left.
 func (j *job) complete(ctx context.Context) error {
 	j.mu.Lock()
-	j.st.Complete, j.st.Plan = true, nil
+	j.st.Complete, j.st.Plan, j.st.Token = true, nil, j.env.Token()
 	j.mu.Unlock()
 	err := j.save(ctx)
 	if errors.Is(err, aurora.ErrPaused) {

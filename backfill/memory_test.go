@@ -2,6 +2,7 @@ package backfill_test
 
 import (
 	"runtime"
+	"runtime/metrics"
 	"testing"
 	"time"
 
@@ -37,10 +38,14 @@ func heapDuring(f func()) (before, most uint64) {
 // liveDuring returns the most of the heap that could be reached while f ran, in
 // bytes, above what could be reached before.
 func liveDuring(f func()) uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	before, most := m.HeapAlloc, m.HeapAlloc
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}} // of the last collection, whatever was allocated since
+	measure := func() uint64 {
+		runtime.GC()
+		metrics.Read(live)
+		return live[0].Value.Uint64()
+	}
+	before := measure()
+	most := before
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -53,9 +58,7 @@ func liveDuring(f func()) uint64 {
 		case <-done:
 			return most - before
 		case <-tick.C:
-			runtime.GC()
-			runtime.ReadMemStats(&m)
-			most = max(most, m.HeapAlloc)
+			most = max(most, measure())
 		}
 	}
 }

@@ -156,7 +156,7 @@ func (p *pacer) cap(batch, of int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if rate := p.rate(); rate > 0 {
-		batch = min(batch, max(1, int(rate/float64(of))))
+		batch = max(1, int(min(float64(batch), rate/float64(of))))
 	}
 	return batch
 }

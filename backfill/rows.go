@@ -125,8 +125,7 @@ func (r Rows) Run(ctx context.Context, env *aurora.Env) error {
 		return err
 	}
 	if j.st.Complete {
-		j.report()
-		return nil
+		return j.again(ctx)
 	}
 	j.connect = r.Connect
 	run := &rowsRun{Rows: r, job: j, idle: make(chan *session, r.Workers+1), owner: aurora.NewExecutionID()}
@@ -230,7 +229,7 @@ func (r *rowsRun) all(ctx context.Context) error {
 	return r.complete(ctx)
 }
 
-// planPage is how many rows one query of the look for borders reads.
+// planPage is the most rows that one query of the look for borders reads.
 const planPage = 200_000
 
 // maxBorders bounds what is kept of borders before parts are made of them.
@@ -252,8 +251,8 @@ func (r *rowsRun) split(ctx context.Context, s *session) error {
 		if r.stopped() {
 			return nil
 		}
-		limit := planPage / p.Step * p.Step
-		q := r.table.borders(p.At, nil, p.Step, limit)
+		size, limit := p.page()
+		q := r.table.borders(p.At, nil, size, limit)
 		rows, err := s.ask(ctx, r.halt, q.sql, q.args)
 		if err != nil {
 			return fmt.Errorf("look for the borders of parts: %w", err)
@@ -275,13 +274,28 @@ func (r *rowsRun) split(ctx context.Context, s *session) error {
 	return nil
 }
 
+// page is what the next query asks for: borders so many rows apart, within so
+// many rows. Queries do not grow with the table.
+func (p *plan) page() (size, limit int64) {
+	size = p.Step
+	for size > planPage {
+		size /= 2
+	}
+	return size, planPage / size * size
+}
+
 // add takes borders and returns how many rows they stand for. When there are too
 // many it forgets every second one.
 func (p *plan) add(found []border) int64 {
 	var counted int64
 	for _, b := range found {
+		before := p.Rows + counted
 		counted += b.rows
-		p.Borders, p.At = append(p.Borders, b.key), b.key
+		p.At = b.key
+		// A page may be less than a step.
+		if p.Step <= planPage || (before+b.rows)/p.Step > before/p.Step {
+			p.Borders = append(p.Borders, b.key)
+		}
 	}
 	p.Rows += counted
 	for len(p.Borders) > maxBorders {

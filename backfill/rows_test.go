@@ -28,7 +28,7 @@ func pauseAfterASecond(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), pauseBefore+time.Second)
 }
 
-const pauseBefore = 20 * time.Second
+const pauseBefore = 2 * time.Minute
 
 // step runs one step as a migration and returns how it ended.
 func step(ctx context.Context, store aurora.Store, do func(context.Context, *aurora.Env) error) (aurora.Execution, error) {

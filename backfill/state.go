@@ -28,6 +28,8 @@ type state struct {
 	Failures int64    `json:"failures,omitempty"`
 	Failed   []Failed `json:"failed,omitempty"`
 	Complete bool     `json:"complete,omitempty"`
+	// Token is that of the last run that came to the end.
+	Token int64 `json:"token,omitempty"`
 
 	Took time.Duration `json:"took,omitempty"`
 }

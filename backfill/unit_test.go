@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"testing"
 	"time"
 
@@ -47,6 +49,48 @@ func TestPlanParts(t *testing.T) {
 	}
 }
 
+// However large a table is, the look for borders ends, no query reads more than
+// a page, and the parts are of about the same size.
+func TestPlanOfLargeTables(t *testing.T) {
+	for _, rows := range []int64{1, 131_072_000, 131_072_001, 263_000_000, 1_000_000_000, 20_000_000_001} {
+		p := &plan{Step: 250}
+		var from int64
+		for queries := int64(0); ; queries++ {
+			size, limit := p.page()
+			if size < 1 || limit < size || limit > planPage || queries > rows/(planPage/2)+1 {
+				t.Fatalf("%d rows: query %d, from row %d, asks for borders %d rows apart within %d", rows, queries+1, from, size, limit)
+			}
+			var found []border
+			for end := min(from+limit, rows); from < end; {
+				n := min(size, end-from)
+				from += n
+				found = append(found, border{key: key{fmt.Sprint(from)}, rows: n})
+			}
+			if counted := p.add(found); counted < limit {
+				break
+			}
+		}
+		if p.Rows != rows || len(p.Borders) > maxBorders {
+			t.Errorf("%d rows: counted %d, %d borders", rows, p.Rows, len(p.Borders))
+		}
+		parts := p.parts(16)
+		var after int64
+		for _, part := range parts {
+			upTo, err := strconv.ParseInt(part.UpTo[0], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := upTo - after; rows > 1 && (n < rows/16*9/10 || n > rows/16*11/10) {
+				t.Errorf("%d rows: part %d has %d", rows, part.number, n)
+			}
+			after = upTo
+		}
+		if after != rows || rows > 1 && len(parts) != 16 {
+			t.Errorf("%d rows: %d parts, the last up to %d", rows, len(parts), after)
+		}
+	}
+}
+
 func TestItemKey(t *testing.T) {
 	want := itemKey{
 		"s": &types.AttributeValueMemberS{Value: "a\"é"}, "empty": &types.AttributeValueMemberB{Value: []byte{}},
@@ -79,6 +123,15 @@ func TestPacer(t *testing.T) {
 	}
 	if got := p.cap(1000, 4); got != 25 {
 		t.Errorf("batches of %d, want a second's share", got)
+	}
+
+	if got := newPacer(1e300, false).cap(1000, 4); got != 1000 {
+		t.Errorf("batches of %d at a rate that is none, want 1000", got)
+	}
+	for _, rate := range []float64{math.NaN(), math.Inf(1), -1} {
+		if err := (&Options{PerSecond: rate}).check(); err == nil {
+			t.Errorf("a rate of %v is taken", rate)
+		}
 	}
 
 	p = newPacer(0, false)

@@ -17,8 +17,9 @@ import (
 	"github.com/aurora-migrate/aurora"
 )
 
-// firstPage is the size of a page to begin with.
-const firstPage = 500
+// firstPage is the size of a page to begin with: small, since nobody knows yet how
+// long one takes, and what was begun is ended.
+const firstPage = 100
 
 // work is what one worker does: segment after segment.
 func (r *itemsRun) work(ctx context.Context) error {

@@ -114,11 +114,7 @@ func (a *app) settings(ctx context.Context, p projectOptions, d directoryOptions
 	if p.env == "" && p.config == "" {
 		p.env = a.program.Env
 	}
-	for _, f := range [][2]string{{"--config ", p.config}, {"--env ", p.env}} {
-		if f[1] != "" && !strings.Contains(a.flags, f[0]) {
-			a.flags += f[0] + f[1] + " "
-		}
-	}
+	a.remember(p, d, db)
 	if p.env == "" && p.config == "" && (db != nil && db.isGiven() || db == nil && a.directoryWithoutConfig(d)) {
 		s := newSettings(d, db)
 		s.dir, s.files = cmp.Or(s.dir, config.DefaultDir), a.directoryFiles(p, d)
@@ -135,7 +131,7 @@ func (a *app) settings(ctx context.Context, p projectOptions, d directoryOptions
 		Logger: a.log, Stderr: a.err, LookupEnv: a.lookupEnv,
 	})
 	if errors.Is(err, config.ErrNotFound) && p.env == "" && p.config == "" {
-		return nil, &usageError{Err: errors.New("which database?"), Hint: "give --url and --dir, or --env and a project file aurora.hcl"}
+		return nil, &usageError{Err: errors.New("which database?"), Hint: "give --url and --dir, or --env and a project file aurora.hcl; " + noDatabaseHint}
 	}
 	if err != nil {
 		return nil, &usageError{Err: err}
@@ -253,6 +249,9 @@ func (a *app) checked(all []settings, database bool) ([]settings, error) {
 	return all, nil
 }
 
+// noDatabaseHint is for those who have none.
+const noDatabaseHint = "migrations in Go that need no database need a place for their history: --history file://.aurora/history.db"
+
 // schemes are the databases that aurora runs on.
 var schemes = []string{"postgres", "postgresql", "dsql", "local"}
 
@@ -260,7 +259,7 @@ func checkURL(raw string) error {
 	if raw == "" {
 		return &usageError{
 			Err:  errors.New("no database url"),
-			Hint: "set url in the env block, or give --url; migrations in Go that need no database need a place for their history: history { url = \"file://.aurora/history.db\" }",
+			Hint: "set url in the env block, or give --url; " + noDatabaseHint + ", or history { url = … } in the env block",
 		}
 	}
 	scheme, _, ok := strings.Cut(raw, "://")

@@ -8,6 +8,20 @@ import (
 	"github.com/aurora-migrate/aurora/internal/config"
 )
 
+// Who has no database is told of the flag that keeps the history elsewhere, in a
+// project with a project file and without one.
+func TestHintWithoutDatabase(t *testing.T) {
+	t.Chdir(t.TempDir())
+	a := &app{secrets: &secrets{}, lookupEnv: func(string) (string, bool) { return "", false }}
+	_, none := a.settings(t.Context(), projectOptions{}, directoryOptions{}, &databaseOptions{})
+	_, noURL := a.checked([]settings{{env: &config.Env{}}}, true)
+	for _, err := range []error{none, noURL} {
+		if hint := hintOf(err); !strings.Contains(hint, "--history file://.aurora/history.db") {
+			t.Errorf("%v; hint: %s", err, hint)
+		}
+	}
+}
+
 // What would be passed over in silence is refused.
 func TestSettingsThatMeanNothing(t *testing.T) {
 	tests := []struct {

@@ -243,9 +243,11 @@ func (s settings) rendered() (map[string][]byte, bool) {
 }
 
 // directoryError makes whatever is wrong with a directory a usage error, but
-// for an atlas.sum that does not fit, which has an exit code of its own.
+// for an atlas.sum that does not fit, which has an exit code of its own. What is
+// a usage error already keeps its hint.
 func directoryError(err error) error {
-	if err == nil || isSumError(err) {
+	var usage *usageError
+	if err == nil || isSumError(err) || errors.As(err, &usage) {
 		return err
 	}
 	var empty *sqlfile.EmptyError

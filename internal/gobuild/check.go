@@ -53,8 +53,9 @@ func (p *Package) CheckSource() error {
 
 // checkPackage checks what stands in the way of compiling it.
 func (p *Package) checkPackage() error {
-	if len(p.foreign) > 0 {
-		return fail(place{file: p.foreign[0]}, "is not of package "+p.Name+", as the other files are", "give it the same package clause, or move it away")
+	if p.foreign != "" {
+		return fail(place{file: p.foreign}, fmt.Sprintf("is of package %s, and %s is of package %s", p.called, p.named, p.Name),
+			"give all files the same package clause, or move one away")
 	}
 	if p.Name == "main" {
 		at := place{file: p.Dir}
@@ -64,6 +65,9 @@ func (p *Package) checkPackage() error {
 		return fail(at, "is of package main, which no program can import", "call the package migrations")
 	}
 	if p.slice == nil && len(p.Files) > 0 {
+		if err := p.checkName(p.Files[0].base()); err != nil {
+			return err
+		}
 		return fail(place{file: p.Dir}, "is a Go package without var "+sliceName+", so that "+p.Files[0].base()+" would never run",
 			"write "+p.path(sliceFile)+" with: var "+sliceName+" = []aurora.Migration{…}")
 	}
@@ -73,6 +77,14 @@ func (p *Package) checkPackage() error {
 		}
 	}
 	return nil
+}
+
+// checkName refuses a package in which something else has the slice's name.
+func (p *Package) checkName(lost string) error {
+	if p.other.file == "" {
+		return nil
+	}
+	return fail(p.other, sliceName+" is something else than the list of migrations, so that "+lost+" would never run", "call it something else")
 }
 
 // nowhere is a system that no file name ends in, and no //go:build line names.
@@ -279,6 +291,10 @@ func CheckValues(migrations []aurora.Migration) error {
 			wrong("has neither Down nor Irreversible", "write the way down, or say in Irreversible why there is none")
 		}
 		for _, step := range slices.Concat(m.Up, m.Down) {
+			if step == nil {
+				wrong("has a step that is nil", "write the step, or remove it")
+				break
+			}
 			if f, ok := step.(aurora.Func); ok && (f.Do == nil || f.Name == "") {
 				wrong("has a step without Name or Do", "give the aurora.Func both")
 				break

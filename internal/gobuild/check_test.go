@@ -37,6 +37,11 @@ func sliceFileOf(elements string) string {
 	return imports + "var Migrations = []aurora.Migration{" + elements + "}\n"
 }
 
+// embedFile is what exports a directory's SQL to another tool.
+func embedFile(typ string) string {
+	return "package m\n\nimport \"embed\"\n\n//go:embed *.sql\nvar Migrations " + typ + "\n"
+}
+
 // wantError compares an error with its lines; none means no error.
 func wantError(t *testing.T, p *Package, err error, want ...string) {
 	t.Helper()
@@ -91,6 +96,10 @@ func TestCheckSource(t *testing.T) {
 			[]string{"2_b.go:5: the migration 2_b has neither Down nor Irreversible"}},
 		{"for one system", map[string]string{"1_a.go": "//go:build linux\n\n" + fileA, "m.go": sliceFileOf("a")},
 			[]string{"1_a.go: is left out of the program on some systems"}},
+		{"the name is taken", map[string]string{"1_a.go": fileA, "embed.go": embedFile("embed.FS")},
+			[]string{"embed.go:6: Migrations is something else than the list of migrations, so that 1_a.go would never run; call it something else"}},
+		{"files of two packages", map[string]string{"1_a.go": fileA, "m.go": strings.Replace(sliceFileOf("a"), "package m", "package x", 1)},
+			[]string{"m.go: is of package x, and 1_a.go is of package m; give all files the same package clause, or move one away"}},
 		{"several at once", map[string]string{"1_a.go": fileA, "2_b.go": strings.Replace(fileB, `"b"`, `"x"`, 1), "3_c.go": "package m\n", "m.go": sliceFileOf("a, b")},
 			[]string{`2_b.go:5: the name is "x"`, "3_c.go: would never run, as Migrations does not list it; add the migration in it to the slice at m.go:5"}},
 	} {
@@ -115,6 +124,11 @@ func TestIsPackage(t *testing.T) {
 		{"an embedding package", map[string]string{"1_a.sql": "SELECT 1;", "embed.go": "package m\n"}, false},
 		{"an empty slice", map[string]string{"m.go": sliceFileOf("")}, false},
 		{"a slice that a function makes", map[string]string{"m.go": imports + "var Migrations = all()\n"}, true},
+		{"an embed.FS of that name", map[string]string{"1_a.sql": "SELECT 1;", "embed.go": embedFile("embed.FS")}, false},
+		{"an embedded text of that name", map[string]string{"1_a.sql": "SELECT 1;", "embed.go": embedFile("string")}, false},
+		{"embedded bytes of that name", map[string]string{"1_a.sql": "SELECT 1;", "embed.go": embedFile("[]byte")}, false},
+		{"a slice that init fills", map[string]string{"m.go": imports + "var Migrations []aurora.Migration\n"}, true},
+		{"a slice with a type of its own", map[string]string{"m.go": imports + "type list []aurora.Migration\n\nvar Migrations list = all()\n"}, true},
 		{"a versioned file", map[string]string{"1_a.go": fileA}, true},
 		{"a versioned test", map[string]string{"1_a_test.go": "package m\n"}, false},
 		{"a hidden file", map[string]string{".1_a.go": fileA, "_1_a.go": fileA}, false},
@@ -179,6 +193,7 @@ func TestCheckValues(t *testing.T) {
 		{"no Up", aurora.Migration{Version: "1", Name: "a", Down: step}, "the Go migration 1_a: has no Up"},
 		{"no Down", aurora.Migration{Version: "1", Up: step}, "the Go migration 1: has neither Down nor Irreversible"},
 		{"a step without code", aurora.Migration{Version: "1", Up: []aurora.Step{aurora.Func{Name: "x"}}, Down: step}, "the Go migration 1: has a step without Name or Do"},
+		{"a step that is nil", aurora.Migration{Version: "1", Up: step, Down: []aurora.Step{step[0], nil}}, "the Go migration 1: has a step that is nil"},
 		{"a step without a name", aurora.Migration{Version: "1", Up: step, Down: []aurora.Step{aurora.Func{Do: step[0].(aurora.Func).Do}}}, "the Go migration 1: has a step without Name or Do"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -45,11 +45,14 @@ type Package struct {
 	Files []File // the versioned ones, in the order of their names
 
 	slice   *slice // nil when no file declares it
+	other   place  // where something else has its name
 	entries []entry
 	opaque  bool              // the slice may hold more than entries tell
 	vars    map[string]string // the first migration that each file declares
 	names   map[string]bool   // what the package's files declare or import, tests included
-	foreign []string          // .go files of another package
+	named   string            // the path of the file that Name is from
+	foreign string            // the path of a .go file of another package
+	called  string            // that package
 }
 
 var versioned = regexp.MustCompile(`^([0-9]+)_(.*)\.go$`)
@@ -106,6 +109,9 @@ func Read(dir string) (*Package, error) {
 		}
 	}
 	if p.slice == nil {
+		if d, ok := r.decls[sliceName]; ok {
+			p.other = r.pos(d.pos)
+		}
 		return p, nil
 	}
 	if p.slice.literal == nil {
@@ -159,9 +165,9 @@ func (r *reader) read(name string) error {
 	}
 	switch {
 	case r.p.Name == "":
-		r.p.Name = f.Name.Name
-	case r.p.Name != f.Name.Name:
-		r.p.foreign = append(r.p.foreign, path)
+		r.p.Name, r.p.named = f.Name.Name, path
+	case r.p.Name != f.Name.Name && r.p.foreign == "":
+		r.p.foreign, r.p.called = path, f.Name.Name
 	}
 	for _, d := range f.Decls {
 		r.declare(name, d)

@@ -51,6 +51,9 @@ func New(dir, name string, opts NewOptions) (c Created, err error) {
 	if err := p.checkPackage(); err != nil {
 		return c, err
 	}
+	if err := p.checkName("a new migration"); err != nil {
+		return c, err
+	}
 	version, err := sqlfile.NextVersion(os.DirFS(dir), opts.At)
 	if err != nil {
 		return c, fmt.Errorf("find a version in %s: %w", dir, err)

@@ -42,6 +42,7 @@ func TestNewChangesNothingOnError(t *testing.T) {
 		{"a slice that cannot be edited", "m.go", imports + "var Migrations = all()\n", "m.go:5: the slice is not written out"},
 		{"not Go", "m.go", "package {\n", "m.go:1:9"},
 		{"migrations.go of something else", "migrations.go", "package m\n", "migrations.go exists already"},
+		{"the slice's name is taken", "embed.go", embedFile("embed.FS"), "embed.go:6: Migrations is something else"},
 		{"package main", "m.go", "package main\n", "is of package main"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -52,7 +52,7 @@ func sliceOf(fset *token.FileSet, f *ast.File) *slice {
 		for _, spec := range g.Specs {
 			v := spec.(*ast.ValueSpec)
 			for i, n := range v.Names {
-				if n.Name != sliceName {
+				if n.Name != sliceName || !mayList(v.Type) {
 					continue
 				}
 				s := &slice{fset: fset, name: n, spec: v}
@@ -73,6 +73,21 @@ func sliceOf(fset *token.FileSet, f *ast.File) *slice {
 		}
 	}
 	return nil
+}
+
+// mayList reports whether a variable of that type, nil where none is written, may
+// be the slice. One that //go:embed fills is not: an embed.FS, a string or bytes.
+func mayList(typ ast.Expr) bool {
+	switch t := typ.(type) {
+	case nil:
+		return true
+	case *ast.ArrayType:
+		elem, ok := t.Elt.(*ast.Ident)
+		return !ok || !builtin[elem.Name]
+	case *ast.Ident: // perhaps declared as such a slice
+		return !builtin[t.Name]
+	}
+	return false
 }
 
 // errNotLiteral says that a slice is made in a way that cannot be edited.

@@ -146,6 +146,7 @@ func (a *Apply) Header() string {
 	if a.Current != "" {
 		from = " from " + a.Paint.Cyan(a.Current)
 	}
+	// Word by word as Atlas has it, also for one migration.
 	return fmt.Sprintf("Migrating to version %s%s (%d migrations in total):", a.Paint.Cyan(a.Target), from, len(a.Pending))
 }
 
@@ -166,6 +167,7 @@ func (a *Apply) MarshalJSON() ([]byte, error) {
 	case len(a.Applied) == 0:
 		v.Message = nothing
 	default:
+		// This too is word by word Atlas's.
 		v.Message = fmt.Sprintf("Migrated to version %s from %s (%d migrations in total)", a.Target, a.Current, len(a.Pending))
 	}
 	return json.Marshal(v)
