@@ -84,15 +84,14 @@ func (a *attempt) start(ctx context.Context, store Store) error {
 		a.rev.StartedAt = cmp.Or(a.rev.StartedAt, time.Now())
 		return nil
 	}
-	attempts, err := history.Revisions(ctx, a.rev.Version)
+	old, err := history.Revision(ctx, a.rev.ExecutionID, a.rev.Version)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("read the earlier output of %s: %w", a.item.Migration.ID(), err)
 	}
-	for _, old := range attempts {
-		if old.ExecutionID == a.rev.ExecutionID {
-			a.output.resume(old.Output, old.OutputDropped)
-		}
-	}
+	a.output.resume(old.Output, old.OutputDropped)
 	return nil
 }
 

@@ -179,6 +179,7 @@ func (p *planner) load(migrations []Migration, latest []Revision) error {
 	for _, r := range latest {
 		own[r.Version] = own[r.Version] || r.Foreign == ""
 	}
+	p.sorted = make([]Revision, 0, len(latest))
 	for _, r := range latest {
 		// What another tool recorded counts only for the files it belongs to:
 		// several projects may look at the same foreign table.
@@ -224,18 +225,19 @@ func (p *planner) respell(latest []Revision) []Revision {
 	for _, m := range p.migrations {
 		spelling[canonicalVersion(m.Version)] = m.Version
 	}
-	out := slices.Clone(latest)
-	changed := false
-	for i, r := range out {
+	var out []Revision // a copy, where one is needed
+	for i, r := range latest {
 		if now, ok := spelling[canonicalVersion(r.Version)]; ok && now != r.Version {
+			if out == nil {
+				out = slices.Clone(latest)
+			}
 			out[i].Version = now
-			changed = true
 		}
 	}
-	if changed {
+	if out != nil {
 		return Newest(out)
 	}
-	return out
+	return latest
 }
 
 func (p *planner) validate() error {

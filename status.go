@@ -57,7 +57,7 @@ func NewStatus(migrations []Migration, latest []Revision, order ExecOrder) (Stat
 	if err := p.load(migrations, latest); err != nil {
 		return Status{}, err
 	}
-	s := Status{Current: p.plan.Current}
+	s := Status{Current: p.plan.Current, Migrations: slices.Grow([]MigrationStatus(nil), len(p.migrations))}
 	var changed *ChangedError
 	if errors.As(p.checkDrift(), &changed) {
 		s.Edited, s.Missing, s.Ahead = changed.Edited, changed.Missing, changed.Ahead
@@ -81,11 +81,12 @@ func NewStatus(migrations []Migration, latest []Revision, order ExecOrder) (Stat
 		}
 		s.Migrations = append(s.Migrations, ms)
 	}
-	for _, r := range p.sorted {
+	for i := range p.sorted {
+		r := &p.sorted[i]
 		if _, ok := p.known[r.Version]; ok {
 			continue
 		}
-		ms := MigrationStatus{Migration: Migration{Version: r.Version, Name: r.Name}, Revision: &r}
+		ms := MigrationStatus{Migration: Migration{Version: r.Version, Name: r.Name}, Revision: r}
 		switch {
 		case slices.Contains(s.Missing, r.ID()):
 			ms.Status = StatusMissing

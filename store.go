@@ -41,15 +41,21 @@ type Lease interface {
 }
 
 // A History looks back. Stores implement it beside [Store]; all methods only
-// read.
+// read. What they return many of has no descriptions and no output, of which one
+// revision may have [OutputLimit] bytes: Revision alone returns those.
+//
+// Pages have a cursor for the next one, empty at the end. The first page has an
+// empty cursor; limit is at least 1.
 type History interface {
-	// Revisions returns all attempts at one migration, newest first, whole.
-	Revisions(ctx context.Context, version string) ([]Revision, error)
+	// Revision returns one attempt at a migration, whole. It returns
+	// [ErrNotFound] when there is none.
+	Revision(ctx context.Context, execution, version string) (Revision, error)
+	// Revisions returns a page of the attempts at one migration, newest first.
+	Revisions(ctx context.Context, version, cursor string, limit int) ([]Revision, string, error)
 	// Execution returns one run with its revisions, oldest first. It returns
 	// [ErrNotFound] when there is none.
 	Execution(ctx context.Context, id string) (Execution, error)
-	// Executions returns runs, newest first, and a cursor for the next page,
-	// empty at the end. The first page has an empty cursor; limit is at least 1.
+	// Executions returns a page of runs, newest first.
 	Executions(ctx context.Context, cursor string, limit int) ([]Execution, string, error)
 }
 
@@ -118,11 +124,16 @@ type SessionDatabase interface {
 
 // A Holder says who holds the lease, for the person who waits for it.
 type Holder struct {
-	Host    string `json:"host,omitempty"`
-	PID     int    `json:"pid,omitempty"`
-	User    string `json:"user,omitempty"`
-	Runtime string `json:"runtime,omitempty"` // cli, lambda, fargate
-	Link    string `json:"link,omitempty"`    // the CI job's page, when known
+	Host string `json:"host,omitempty"`
+	PID  int    `json:"pid,omitempty"`
+	// PIDNamespace says among which processes PID counts: where two holders have
+	// the same, the same PID is the same process. It is known on Linux only,
+	// where it is the boot's random number and the namespace; host names repeat,
+	// and a container counts for itself.
+	PIDNamespace string `json:"pidNamespace,omitempty"`
+	User         string `json:"user,omitempty"`
+	Runtime      string `json:"runtime,omitempty"` // cli, lambda, fargate
+	Link         string `json:"link,omitempty"`    // the CI job's page, when known
 	// By is who asked for the run, where that is not who runs it, and Reason why:
 	// see [Request].
 	By     string `json:"by,omitempty"`
@@ -133,7 +144,7 @@ type Holder struct {
 // its door; the link comes from the variables that GitHub Actions and GitLab
 // CI set.
 func CurrentHolder(runtime string) Holder {
-	h := Holder{PID: os.Getpid(), Runtime: runtime}
+	h := Holder{PID: os.Getpid(), PIDNamespace: pidNamespace(), Runtime: runtime}
 	h.Host, _ = os.Hostname()
 	if u, err := user.Current(); err == nil {
 		h.User = u.Username
@@ -145,6 +156,21 @@ func CurrentHolder(runtime string) Holder {
 		h.Link = os.Getenv("CI_JOB_URL")
 	}
 	return h
+}
+
+// pidNamespace returns a [Holder]'s PIDNamespace: the boot_id of random(4) and
+// the link of namespaces(7), which is a number of its own only within one boot.
+// It is empty where the system does not tell both.
+func pidNamespace() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	namespace, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(boot)) + " " + namespace
 }
 
 // String returns "user@host, pid 4711, cli, link, for somebody", as far as known.

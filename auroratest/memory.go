@@ -1,6 +1,7 @@
 package auroratest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,8 @@ func (m *Memory) Latest(ctx context.Context) ([]aurora.Revision, error) {
 	}
 	latest := aurora.Newest(m.all(func(aurora.Revision) bool { return true }))
 	for i := range latest {
-		latest[i].Description, latest[i].Output, latest[i].OutputDropped = "", "", 0
+		latest[i] = bare(latest[i])
+		latest[i].OutputDropped = 0
 	}
 	return latest, nil
 }
@@ -146,16 +148,63 @@ func (m *Memory) Break(ctx context.Context, token int64) error {
 	return nil
 }
 
-// Revisions returns all attempts at one migration, newest first.
-func (m *Memory) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
+// Revision returns one attempt at a migration, whole, or [aurora.ErrNotFound].
+func (m *Memory) Revision(ctx context.Context, execution, version string) (aurora.Revision, error) {
 	unlock, err := m.begin(ctx, OpRead)
 	defer unlock()
 	if err != nil {
-		return nil, err
+		return aurora.Revision{}, err
+	}
+	r, ok := m.revisions[revisionKey{execution, version}]
+	if !ok {
+		return aurora.Revision{}, fmt.Errorf("version %q of execution %q: %w", version, execution, aurora.ErrNotFound)
+	}
+	return clone(r), nil
+}
+
+// Revisions returns a page of the attempts at one migration, newest first, and
+// the cursor of the next page.
+func (m *Memory) Revisions(ctx context.Context, version, cursor string, limit int) ([]aurora.Revision, string, error) {
+	unlock, err := m.begin(ctx, OpRead)
+	defer unlock()
+	if err != nil {
+		return nil, "", err
+	}
+	if limit < 1 {
+		return nil, "", fmt.Errorf("a page of %d revisions: want at least 1", limit)
 	}
 	found := m.all(func(r aurora.Revision) bool { return r.Version == version })
-	slices.Reverse(found)
-	return found, nil
+	slices.SortFunc(found, newestFirst)
+	if cursor != "" {
+		var before aurora.Revision
+		parts := strings.SplitN(cursor, ".", 3)
+		if n, _ := fmt.Sscanf(cursor, "%d.%d.", &before.Token, &before.Seq); n != 2 || len(parts) != 3 {
+			return nil, "", fmt.Errorf("read revisions: not a cursor: %q", cursor)
+		}
+		before.ExecutionID = parts[2]
+		found = slices.DeleteFunc(found, func(r aurora.Revision) bool { return newestFirst(before, r) >= 0 })
+	}
+	next := ""
+	if len(found) > limit {
+		found = found[:limit]
+		next = cursorOf(found[limit-1]) + "." + found[limit-1].ExecutionID
+	}
+	for i := range found {
+		found[i] = bare(found[i])
+	}
+	return found, next, nil
+}
+
+// newestFirst orders the attempts at one migration.
+func newestFirst(a, b aurora.Revision) int {
+	return cmp.Or(b.Compare(a), strings.Compare(b.ExecutionID, a.ExecutionID))
+}
+
+// bare is a revision as those are that come in numbers: without what may be
+// large.
+func bare(r aurora.Revision) aurora.Revision {
+	r.Description, r.Output = "", ""
+	return r
 }
 
 // Execution returns one run, or [aurora.ErrNotFound].
@@ -168,6 +217,9 @@ func (m *Memory) Execution(ctx context.Context, id string) (aurora.Execution, er
 	found := m.all(func(r aurora.Revision) bool { return r.ExecutionID == id })
 	if len(found) == 0 {
 		return aurora.Execution{}, fmt.Errorf("execution %q: %w", id, aurora.ErrNotFound)
+	}
+	for i := range found {
+		found[i] = bare(found[i])
 	}
 	return aurora.ExecutionOf(found), nil
 }
@@ -187,7 +239,7 @@ func (m *Memory) Executions(ctx context.Context, cursor string, limit int) ([]au
 	var before aurora.Revision
 	if cursor != "" {
 		if _, err := fmt.Sscanf(cursor, "%d.%d", &before.Token, &before.Seq); err != nil {
-			return nil, "", fmt.Errorf("cursor %q is not one of this store: %w", cursor, err)
+			return nil, "", fmt.Errorf("read executions: not a cursor: %q", cursor)
 		}
 	}
 	groups := make(map[string][]aurora.Revision)
@@ -197,7 +249,7 @@ func (m *Memory) Executions(ctx context.Context, cursor string, limit int) ([]au
 		if groups[r.ExecutionID] == nil {
 			order = append(order, r)
 		}
-		groups[r.ExecutionID] = append(groups[r.ExecutionID], r)
+		groups[r.ExecutionID] = append(groups[r.ExecutionID], bare(r))
 	}
 	var page []aurora.Execution
 	for _, r := range order {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,12 @@ func TestSuitesFindDefects(t *testing.T) {
 		"keeps the caller's token":    "Store/TokenIsTheLeases",
 		"cuts output":                 "Output/FullSizeWithDropCount",
 		"oldest first":                "History/RevisionsNewestFirst",
+		"attempts without an end":     "History/RevisionsInPages",
+		"attempts are skipped":        "History/RevisionsInPages",
+		"attempts by offset":          "History/AttemptsStayWhileOthersCome",
+		"attempts bring output":       "History/RevisionsNewestFirst",
+		"executions bring output":     "History/ExecutionOldestFirst",
+		"knows every revision":        "History/OneRevisionWhole",
 		"offset cursor":               "History/PagesStayWhileRunsCome",
 		"knows every execution":       "History/ExecutionOldestFirst",
 		"locked is a plain error":     "Lease/HeldLeaseSaysByWhom",
@@ -127,20 +134,49 @@ func (b *broken) Break(ctx context.Context, token int64) error {
 	return b.Memory.Break(ctx, token)
 }
 
-func (b *broken) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
-	found, err := b.Memory.Revisions(ctx, version)
-	if b.defect == "oldest first" {
-		for i, j := 0, len(found)-1; i < j; i, j = i+1, j-1 {
-			found[i], found[j] = found[j], found[i]
+func (b *broken) Revision(ctx context.Context, execution, version string) (aurora.Revision, error) {
+	r, err := b.Memory.Revision(ctx, execution, version)
+	if b.defect == "knows every revision" && errors.Is(err, aurora.ErrNotFound) {
+		return r, nil
+	}
+	return r, err
+}
+
+func (b *broken) Revisions(ctx context.Context, version, cursor string, limit int) ([]aurora.Revision, string, error) {
+	found, next, err := b.Memory.Revisions(ctx, version, cursor, limit)
+	switch b.defect {
+	case "oldest first":
+		slices.Reverse(found)
+	case "attempts without an end":
+		found, _, err = b.Memory.Revisions(ctx, version, "", 1000)
+		next = ""
+	case "attempts are skipped":
+		if next != "" && len(found) > 1 {
+			found = found[:len(found)-1]
+		}
+	case "attempts by offset":
+		found, _, err = b.Memory.Revisions(ctx, version, "", 1000)
+		if found = found[min(len(cursor), len(found)):]; len(found) > limit {
+			return found[:limit], cursor + strings.Repeat("x", limit), err
+		}
+		next = ""
+	case "attempts bring output":
+		for i, r := range found {
+			found[i], _ = b.Memory.Revision(ctx, r.ExecutionID, r.Version)
 		}
 	}
-	return found, err
+	return found, next, err
 }
 
 func (b *broken) Execution(ctx context.Context, id string) (aurora.Execution, error) {
 	e, err := b.Memory.Execution(ctx, id)
 	if b.defect == "knows every execution" && errors.Is(err, aurora.ErrNotFound) {
 		return e, nil
+	}
+	if b.defect == "executions bring output" {
+		for i, r := range e.Revisions {
+			e.Revisions[i], _ = b.Memory.Revision(ctx, r.ExecutionID, r.Version)
+		}
 	}
 	return e, err
 }

@@ -51,11 +51,11 @@ const (
 	// over; the test only asks again and again.
 	short = 500 * time.Millisecond
 	// patience bounds the asking. Only a store that is broken exhausts it.
-	patience = 20 * time.Second
+	patience = 5 * time.Minute
 )
 
 var (
-	alice = aurora.Holder{Host: "build-7", PID: 4711, User: "alice", Runtime: "cli", Link: "https://ci.example.com/jobs/1?a=b&c=d"}
+	alice = aurora.Holder{Host: "build-7", PID: 4711, PIDNamespace: "0a1b-boot pid:[4026531836]", User: "alice", Runtime: "cli", Link: "https://ci.example.com/jobs/1?a=b&c=d"}
 	bob   = aurora.Holder{Host: "10.0.0.9", PID: 1, User: "bob ünïcode", Runtime: "fargate"}
 )
 
@@ -120,6 +120,16 @@ func versions(revisions []aurora.Revision) []string {
 		out[i] = r.Version + "/" + r.ExecutionID
 	}
 	return out
+}
+
+// attempts reads the attempts at a migration, of which there are few.
+func attempts(t *testing.T, s aurora.Store, version string) []aurora.Revision {
+	t.Helper()
+	found, next, err := history(t, s).Revisions(t.Context(), version, "", 100)
+	if err != nil || next != "" {
+		t.Fatalf("Revisions of %q: %v, next %q, %v; want one page", version, versions(found), next, err)
+	}
+	return found
 }
 
 func history(t *testing.T, s aurora.Store) aurora.History {

@@ -46,8 +46,11 @@ func testEmpty(t *testing.T, handle func(string) aurora.Store) {
 	if err := locker(t, s).Break(ctx, 1); !errors.Is(err, aurora.ErrNotFound) {
 		t.Errorf("Break: %v, want ErrNotFound", err)
 	}
-	if got, err := history(t, s).Revisions(ctx, "1"); len(got) != 0 || err != nil {
-		t.Errorf("Revisions: %v, %v; want none", got, err)
+	if got, cursor, err := history(t, s).Revisions(ctx, "1", "", 10); len(got) != 0 || cursor != "" || err != nil {
+		t.Errorf("Revisions: %v, %q, %v; want none", got, cursor, err)
+	}
+	if _, err := history(t, s).Revision(ctx, "x", "1"); !errors.Is(err, aurora.ErrNotFound) {
+		t.Errorf("Revision: %v, want ErrNotFound", err)
 	}
 	if got, cursor, err := history(t, s).Executions(ctx, "", 10); len(got) != 0 || cursor != "" || err != nil {
 		t.Errorf("Executions: %v, %q, %v; want none", got, cursor, err)
@@ -74,18 +77,25 @@ func full() aurora.Revision {
 func checkEverywhere(t *testing.T, s aurora.Store, token int64, saved aurora.Revision) {
 	t.Helper()
 	saved.Token = token
-	got, err := history(t, s).Revisions(t.Context(), saved.Version)
-	if err != nil || len(got) != 1 {
-		t.Fatalf("Revisions: %v, %v; want one", versions(got), err)
+	whole, err := history(t, s).Revision(t.Context(), saved.ExecutionID, saved.Version)
+	if err != nil {
+		t.Fatalf("Revision: %v", err)
 	}
-	if diff := cmp.Diff(saved, got[0], sameRevisions); diff != "" {
+	if diff := cmp.Diff(saved, whole, sameRevisions); diff != "" {
+		t.Errorf("Revision (-saved +read):\n%s", diff)
+	}
+	got := attempts(t, s, saved.Version)
+	if len(got) != 1 {
+		t.Fatalf("Revisions: %v; want one", versions(got))
+	}
+	if diff := cmp.Diff(bare(saved), got[0], sameRevisions); diff != "" {
 		t.Errorf("Revisions (-saved +read):\n%s", diff)
 	}
 	e, err := history(t, s).Execution(t.Context(), saved.ExecutionID)
 	if err != nil || len(e.Revisions) != 1 {
 		t.Fatalf("Execution: %v, %v; want one revision", versions(e.Revisions), err)
 	}
-	if diff := cmp.Diff(saved, e.Revisions[0], sameRevisions); diff != "" {
+	if diff := cmp.Diff(bare(saved), e.Revisions[0], sameRevisions); diff != "" {
 		t.Errorf("Execution (-saved +read):\n%s", diff)
 	}
 	for _, r := range latest(t, s) {
@@ -120,15 +130,15 @@ func testRoundTrip(t *testing.T, handle func(string) aurora.Store) {
 	}
 	save(t, lease, small)
 	checkEverywhere(t, handle("shop"), lease.Token(), small)
-	got, err := history(t, s).Revisions(t.Context(), "2")
-	if err != nil || len(got) != 1 {
-		t.Fatalf("Revisions: %v, %v; want one", versions(got), err)
+	got, err := history(t, s).Revision(t.Context(), small.ExecutionID, "2")
+	if err != nil {
+		t.Fatalf("Revision: %v", err)
 	}
-	if !got[0].FinishedAt.IsZero() {
-		t.Errorf("a revision that has not finished says that it finished at %v", got[0].FinishedAt)
+	if !got.FinishedAt.IsZero() {
+		t.Errorf("a revision that has not finished says that it finished at %v", got.FinishedAt)
 	}
-	if got[0].Checkpoint != nil {
-		t.Errorf("a revision without a checkpoint came back with %q", got[0].Checkpoint)
+	if got.Checkpoint != nil {
+		t.Errorf("a revision without a checkpoint came back with %q", got.Checkpoint)
 	}
 
 	for _, state := range []aurora.State{aurora.Running, aurora.Paused, aurora.Completed, aurora.Failed, aurora.Interrupted} {
@@ -202,10 +212,7 @@ func testUpsert(t *testing.T, handle func(string) aurora.Store) {
 		Kind: aurora.Applied, Seq: 9, StartedAt: epoch.Add(time.Hour),
 	}
 	save(t, lease, r)
-	got, err := history(t, s).Revisions(t.Context(), r.Version)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := attempts(t, s, r.Version)
 	r.Token, other.Token = lease.Token(), lease.Token()
 	if diff := cmp.Diff([]aurora.Revision{r, other}, got, sameRevisions); diff != "" {
 		t.Errorf("after replacing one of two (-want +got):\n%s", diff)
@@ -217,10 +224,7 @@ func testUpsert(t *testing.T, handle func(string) aurora.Store) {
 	other.State = aurora.Paused
 	save(t, lease, other)
 	other.Token = lease.Token()
-	got, err = history(t, s).Revisions(t.Context(), r.Version)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got = attempts(t, s, r.Version)
 	if diff := cmp.Diff([]aurora.Revision{other, r}, got, sameRevisions); diff != "" {
 		t.Errorf("after going on under a later lease (-want +got):\n%s", diff)
 	}
@@ -346,8 +350,11 @@ func testProjects(t *testing.T, handle func(string) aurora.Store) {
 		if got[0].Name != name {
 			t.Errorf("%s: Latest shows a revision of %s", name, got[0].Name)
 		}
-		if rs, err := history(t, s).Revisions(t.Context(), "1"); err != nil || len(rs) != 1 || rs[0].Name != name {
-			t.Errorf("%s: Revisions: %v, %v", name, rs, err)
+		if r, err := history(t, s).Revision(t.Context(), "same execution", "1"); err != nil || r.Name != name {
+			t.Errorf("%s: Revision: %v, %v", name, r, err)
+		}
+		if rs := attempts(t, s, "1"); len(rs) != 1 || rs[0].Name != name {
+			t.Errorf("%s: Revisions: %v", name, rs)
 		}
 		if e, err := history(t, s).Execution(t.Context(), "same execution"); err != nil || len(e.Revisions) != 1 || e.Revisions[0].Name != name {
 			t.Errorf("%s: Execution: %v, %v", name, e.Revisions, err)

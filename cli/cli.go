@@ -85,8 +85,8 @@ type app struct {
 	streams Streams
 	become  func(ctx context.Context, a *app, path string) error
 
-	// flags are --config and --env as they were given, for commands in advice.
-	flags string
+	// given are the flags that say what to work on, for commands in advice.
+	given []givenFlag
 
 	// started is set when a command's run function was reached: errors before
 	// that are mistakes on the command line.

@@ -138,9 +138,3 @@ func hintOf(err error) string {
 	}
 	return ""
 }
-
-// asTyped gives the commands in a text the flags that this one was called
-// with, so that they can be copied.
-func (a *app) asTyped(text string) string {
-	return strings.ReplaceAll(text, "aurora migrate ", "aurora migrate "+a.flags)
-}

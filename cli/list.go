@@ -65,7 +65,7 @@ func (a *app) runList(ctx context.Context, o listOptions) error {
 	for _, m := range migrations {
 		list = append(list, listed{
 			Version: m.Version, Name: m.Name, Source: m.Source, TxMode: string(m.TxMode), Steps: len(m.Up),
-			DownSteps: len(m.Down), Snapshot: m.Snapshot, Description: m.Description, Checksum: m.Checksum,
+			DownSteps: len(m.Down), Snapshot: m.Snapshot, Description: a.secrets.hide(m.Description), Checksum: m.Checksum,
 		})
 	}
 	if format != nil {
@@ -101,7 +101,7 @@ func (a *app) writeList(migrations []aurora.Migration) error {
 		}
 		row := fmt.Sprintf("%s\t%s\t%s\t%d\t%s", m.Version, name, mode, len(m.Up), down)
 		if about {
-			row += "\t" + cmp.Or(report.FirstLine(m.Description), "-")
+			row += "\t" + cmp.Or(report.FirstLine(a.secrets.hide(m.Description)), "-")
 		}
 		_, _ = fmt.Fprintln(w, row)
 	}

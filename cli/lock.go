@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,9 +38,10 @@ func (a *app) newLockBreakCommand(p *projectOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "break [flags]",
 		Short: "Free a lock whose holder is dead",
-		Long: `Free the lock. A holder on this host whose process has ended is known to be
-dead; any other may be alive, and taking its lock needs --yes. A run that loses
-its lock stops, and cannot write to the history any more.`,
+		Long: `Free the lock. A holder on this host, and in the same container if any, whose
+process has ended is known to be dead; any other may be alive, and taking its
+lock needs --yes. A run that loses its lock stops, and cannot write to the
+history any more.`,
 		Example: "  aurora migrate --env prod lock break",
 		Args:    noArgs,
 		RunE: a.runs(func(cmd *cobra.Command, _ []string) error {
@@ -75,7 +76,8 @@ func (a *app) runLock(ctx context.Context, o lockOptions) error {
 	if o.json {
 		rep := lockReport{Locked: locked != nil}
 		if locked != nil {
-			rep.Holder, rep.ExpiresAt = &locked.Holder, locked.ExpiresAt
+			holder := a.secrets.hideHolder(locked.Holder)
+			rep.Holder, rep.ExpiresAt = &holder, locked.ExpiresAt
 		}
 		format, err := report.ParseFormat(report.JSON, a.term.paint)
 		if err != nil {
@@ -87,7 +89,7 @@ func (a *app) runLock(ctx context.Context, o lockOptions) error {
 	} else if locked == nil {
 		a.say("The lock is free")
 	} else {
-		a.say("The lock is held by %s", lockText(locked))
+		a.say("The lock is held by %s", a.lockText(locked))
 	}
 	if locked != nil {
 		return reported(locked)
@@ -105,7 +107,7 @@ func (a *app) runLockBreak(ctx context.Context, o lockOptions) error {
 		a.say("The lock is free")
 		return nil
 	}
-	if !o.yes && !isDead(locked.Holder) {
+	if !o.yes && !isDead(locked.Holder, a.holder()) {
 		return withHint(locked, "its holder may be alive; if you know that it is not, add --yes")
 	}
 	switch err := locker.Break(ctx, locked.Token); {
@@ -114,7 +116,7 @@ func (a *app) runLockBreak(ctx context.Context, o lockOptions) error {
 	case err != nil:
 		return fmt.Errorf("free the lock: %w", err)
 	default:
-		a.say("Freed the lock of %s", locked.Holder)
+		a.say("Freed the lock of %s", a.secrets.hideHolder(locked.Holder))
 	}
 	return nil
 }
@@ -143,18 +145,21 @@ func (a *app) locked(ctx context.Context, o lockOptions) (aurora.Locker, *aurora
 	return locker, locked, done, nil
 }
 
-func lockText(l *aurora.LockedError) string {
-	s := l.Holder.String()
+func (a *app) lockText(l *aurora.LockedError) string {
+	s := a.secrets.hideHolder(l.Holder).String()
 	if !l.ExpiresAt.IsZero() {
 		s += ", until " + l.ExpiresAt.UTC().Format(time.RFC3339) + " unless renewed"
 	}
 	return s
 }
 
-// isDead reports whether the holder is known to have ended: a process of this
-// host that is no more. Only the command line's process numbers are of the
-// host; a container's count for itself.
-func isDead(h aurora.Holder) bool {
-	host, err := os.Hostname()
-	return err == nil && h.Host == host && h.Runtime == "cli" && h.PID > 0 && !processExists(h.PID)
+// isDead reports whether the holder is known to have ended: its process counted
+// among those that this one, me, can see, and is no more. The same number of
+// another process only makes it seem alive. Where Linux does not say among which
+// processes a number counts, nothing is known.
+func isDead(h, me aurora.Holder) bool {
+	if h.Host == "" || h.Host != me.Host || h.PIDNamespace != me.PIDNamespace || h.PIDNamespace == "" && runtime.GOOS == "linux" {
+		return false
+	}
+	return h.Runtime == "cli" && h.PID > 0 && !processExists(h.PID)
 }

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"io"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/aurora-migrate/aurora"
 	"github.com/aurora-migrate/aurora/internal/config"
 )
 
@@ -62,10 +65,94 @@ func (s *secrets) hide(text string) string {
 	words := strings.Split(text, " ")
 	for i, w := range words {
 		if strings.Contains(w, "://") {
-			words[i] = config.Redact(w)
+			words[i] = redactWord(w)
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// redactWord is config.Redact for a word that a shell's quotes may stand
+// around: they and what follows them are not part of the URL.
+func redactWord(w string) string {
+	inner, opened := strings.CutPrefix(w, "'")
+	if !opened {
+		return config.Redact(w)
+	}
+	end := strings.LastIndexByte(inner, '\'')
+	if end < 0 || strings.Trim(inner[end+1:], ".,:;)") != "" {
+		end = len(inner)
+	}
+	return "'" + config.Redact(inner[:end]) + inner[end:]
+}
+
+// hideHolder returns a holder without secrets in what people wrote of it.
+func (s *secrets) hideHolder(h aurora.Holder) aurora.Holder {
+	for _, text := range []*string{&h.Host, &h.User, &h.Link, &h.By, &h.Reason} {
+		*text = s.hide(*text)
+	}
+	return h
+}
+
+// hideRevision returns a revision without secrets in what people and migrations
+// wrote of it.
+func (s *secrets) hideRevision(r aurora.Revision) aurora.Revision {
+	for _, text := range []*string{&r.Description, &r.Error, &r.ErrorStep, &r.ErrorPos, &r.Operator, &r.Output} {
+		*text = s.hide(*text)
+	}
+	r.Holder, r.Checkpoint = s.hideHolder(r.Holder), s.hideJSON(r.Checkpoint)
+	return r
+}
+
+// hideJSON returns JSON without secrets: itself, if it has none. What is no JSON
+// is hidden as text.
+func (s *secrets) hideJSON(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 {
+		return raw
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber() // they may have more digits than a float64
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return json.RawMessage(s.hide(string(raw)))
+	}
+	found := false
+	v = s.hideValue(v, &found)
+	if !found {
+		return raw
+	}
+	clean, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage(`"` + hidden + `"`)
+	}
+	return clean
+}
+
+// hideValue hides secrets in a decoded value, and says in found that there were.
+func (s *secrets) hideValue(v any, found *bool) any {
+	text := func(t string) string {
+		clean := s.hide(t)
+		*found = *found || clean != t
+		return clean
+	}
+	switch v := v.(type) {
+	case string:
+		return text(v)
+	case json.Number:
+		if clean := text(v.String()); clean != v.String() {
+			return clean
+		}
+	case []any:
+		for i := range v {
+			v[i] = s.hideValue(v[i], found)
+		}
+	case map[string]any:
+		clean := make(map[string]any, len(v))
+		for k, e := range v {
+			clean[text(k)] = s.hideValue(e, found)
+		}
+		return clean
+	}
+	return v
 }
 
 // A secretWriter hides secrets. A message must be one Write.

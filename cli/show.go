@@ -19,7 +19,10 @@ func (a *app) newShowCommand(p *projectOptions) *cobra.Command {
 		Long: `Show what a migration is about and every attempt at it, newest first: who ran
 it, when, how far it came, what it wrote and what went wrong. Of one that is not
 finished also how to go on. The migration is named by its version, its name or
-both.`,
+both.
+
+Of more than --attempts, the older ones are one line each; in JSON they have
+"outputOmitted": true, and neither output nor description.`,
 		Example: `  aurora migrate --env prod show 20250601120000
   aurora migrate --env prod show add-user-roles --json`,
 		Args: cobra.ExactArgs(1),
@@ -31,6 +34,7 @@ both.`,
 	o.database.addFlags(cmd.Flags())
 	o.directory.addFlags(cmd.Flags())
 	must(cmd.Flags().MarkHidden("allow-empty"))
+	cmd.Flags().IntVar(&o.attempts, "attempts", attemptsShown, "how many `attempts` to show whole, the newest; 0 for all")
 	o.output.addFlags(cmd.Flags())
 	return cmd
 }
@@ -39,6 +43,7 @@ type showOptions struct {
 	project   *projectOptions
 	directory directoryOptions
 	database  databaseOptions
+	attempts  int
 	output    outputOptions
 }
 
@@ -54,11 +59,25 @@ type biography struct {
 	// Next says how an unfinished migration goes on.
 	Next string `json:"next,omitempty"`
 	// History is where the history is kept when it is not the database.
-	History  string            `json:"history,omitempty"`
-	Attempts []aurora.Revision `json:"attempts"` // newest first
+	History  string    `json:"history,omitempty"`
+	Attempts []attempt `json:"attempts"` // newest first
 }
 
+// An attempt at a migration is a revision, and whether it is a short one.
+type attempt struct {
+	aurora.Revision
+	// OutputOmitted says that it is not one of the newest, of which show reads
+	// the output and the description: it has neither here.
+	OutputOmitted bool `json:"outputOmitted,omitempty"`
+}
+
+// attemptsShown is how many attempts show reads whole, unless told otherwise.
+const attemptsShown = 10
+
 func (a *app) runShow(ctx context.Context, o showOptions, what string) error {
+	if o.attempts < 0 {
+		return &usageError{Err: fmt.Errorf("the number of attempts must not be negative: %d", o.attempts), Hint: "0 shows all"}
+	}
 	s, err := one(a.settings(ctx, *o.project, o.directory, &o.database))
 	if err != nil {
 		return err
@@ -78,10 +97,11 @@ func (a *app) runShow(ctx context.Context, o showOptions, what string) error {
 		return err
 	}
 	defer a.closeTarget(ctx, t)
-	show, err := a.look(ctx, t, migrations, what)
+	show, err := a.look(ctx, t, migrations, what, o.attempts)
 	if err != nil {
 		return err
 	}
+	show.hide(a.secrets)
 	if format != nil {
 		return format.Execute(a.out, show)
 	}
@@ -89,8 +109,19 @@ func (a *app) runShow(ctx context.Context, o showOptions, what string) error {
 	return nil
 }
 
-// look finds a migration in the directory and the history.
-func (a *app) look(ctx context.Context, t *target, migrations []aurora.Migration, what string) (*biography, error) {
+// hide takes the secrets out of what people and migrations wrote.
+func (s *biography) hide(secrets *secrets) {
+	for _, text := range []*string{&s.Source, &s.Description, &s.Next, &s.History} {
+		*text = secrets.hide(*text)
+	}
+	for i := range s.Attempts {
+		s.Attempts[i].Revision = secrets.hideRevision(s.Attempts[i].Revision)
+	}
+}
+
+// look finds a migration in the directory and the history, and reads so many
+// attempts at it whole, or all for 0.
+func (a *app) look(ctx context.Context, t *target, migrations []aurora.Migration, what string, whole int) (*biography, error) {
 	history, ok := t.store.(aurora.History)
 	if !ok {
 		return nil, errors.New("this history keeps nothing to look back on")
@@ -109,21 +140,10 @@ func (a *app) look(ctx context.Context, t *target, migrations []aurora.Migration
 	if err != nil {
 		return nil, err
 	}
-	show := &biography{
-		Version: m.Version, Name: m.Name, Source: m.Source, Description: m.Description, History: t.place, Attempts: []aurora.Revision{},
+	show := &biography{Version: m.Version, Name: m.Name, Source: m.Source, Description: m.Description, History: t.place}
+	if show.Attempts, err = attemptsAt(ctx, history, latest, m.Version, whole); err != nil {
+		return nil, err
 	}
-	for _, r := range latest {
-		// A file may be called 02 now that was 2 when it ran.
-		if aurora.CompareVersions(r.Version, m.Version) != 0 {
-			continue
-		}
-		attempts, err := history.Revisions(ctx, r.Version)
-		if err != nil {
-			return nil, err
-		}
-		show.Attempts = append(show.Attempts, attempts...)
-	}
-	slices.SortStableFunc(show.Attempts, func(x, y aurora.Revision) int { return y.Compare(x) })
 	if len(migrations) == 0 {
 		migrations = known // or all would be missing
 	}
@@ -138,13 +158,52 @@ func (a *app) look(ctx context.Context, t *target, migrations []aurora.Migration
 		}
 	}
 	if len(show.Attempts) > 0 {
-		newest := show.Attempts[0]
+		newest := show.Attempts[0].Revision
 		if show.Description == "" {
 			show.Description = newest.Description
 		}
-		show.Next = a.asTyped(next(newest, lockedBy(ctx, a, t, newest)))
+		locked, err := a.lockedBy(ctx, t, newest)
+		unknown := ""
+		if err != nil {
+			unknown = concise(err.Error())
+		}
+		show.Next = a.asTyped(next(newest, locked, unknown))
 	}
 	return show, nil
+}
+
+// attemptsAt returns all attempts at one migration, newest first: the newest
+// whole, or all for 0, and the rest as the history lists them.
+func attemptsAt(ctx context.Context, history aurora.History, latest []aurora.Revision, version string, whole int) ([]attempt, error) {
+	all := []attempt{}
+	for _, r := range latest {
+		// A file may be called 02 now that was 2 when it ran.
+		if aurora.CompareVersions(r.Version, version) != 0 {
+			continue
+		}
+		for cursor, more := "", true; more; more = cursor != "" {
+			page, next, err := history.Revisions(ctx, r.Version, cursor, 100)
+			if err != nil {
+				return nil, fmt.Errorf("read the attempts: %w", err)
+			}
+			for _, r := range page {
+				all = append(all, attempt{r, true})
+			}
+			cursor = next
+		}
+	}
+	slices.SortStableFunc(all, func(x, y attempt) int { return y.Compare(x.Revision) })
+	for i := range all {
+		if whole > 0 && i == whole {
+			break
+		}
+		r, err := history.Revision(ctx, all[i].ExecutionID, all[i].Version)
+		if err != nil {
+			return nil, fmt.Errorf("read an attempt: %w", err)
+		}
+		all[i] = attempt{Revision: r}
+	}
+	return all, nil
 }
 
 // indexOf finds a version, however it is written.
@@ -152,24 +211,26 @@ func indexOf(migrations []aurora.Migration, version string) int {
 	return slices.IndexFunc(migrations, func(m aurora.Migration) bool { return aurora.CompareVersions(m.Version, version) == 0 })
 }
 
-// lockedBy returns who runs an attempt, nil when nobody does any more.
-func lockedBy(ctx context.Context, a *app, t *target, r aurora.Revision) *aurora.LockedError {
+// lockedBy returns who runs an attempt, nil when nobody does any more. An error
+// is why that is not known.
+func (a *app) lockedBy(ctx context.Context, t *target, r aurora.Revision) (*aurora.LockedError, error) {
+	if r.State != aurora.Running {
+		return nil, nil
+	}
 	locker, ok := t.store.(aurora.Locker)
-	if !ok || r.State != aurora.Running {
-		return nil
+	if !ok {
+		return nil, errors.New("this history does not tell")
 	}
 	locked, err := locker.Locked(ctx)
-	if err != nil {
-		a.log.Debug("asking who holds the lock", "err", err)
+	if err != nil || locked == nil || locked.Token != r.Token || isDead(locked.Holder, a.holder()) {
+		return nil, err
 	}
-	if locked == nil || locked.Token != r.Token || isDead(locked.Holder) {
-		return nil
-	}
-	return locked
+	return locked, nil
 }
 
 // next says how to go on with an attempt; empty where nothing is left to do.
-func next(r aurora.Revision, locked *aurora.LockedError) string {
+// Unknown is why it is not known who holds the lock.
+func next(r aurora.Revision, locked *aurora.LockedError, unknown string) string {
 	if r.State == aurora.Completed {
 		return ""
 	}
@@ -187,6 +248,8 @@ func next(r aurora.Revision, locked *aurora.LockedError) string {
 	switch {
 	case r.State == aurora.Running && locked != nil:
 		return "it is running, by " + locked.Holder.String()
+	case r.State == aurora.Running && unknown != "":
+		return "it is not known whether it runs, as who holds the lock is not: " + unknown + "; if it does not, go on with: " + command + from
 	case r.State == aurora.Running:
 		return "its process died; go on with: " + command + from
 	case r.State == aurora.Failed:

@@ -26,10 +26,17 @@ func (s *biography) text(paint report.Paint) string {
 		b.WriteString("  (it has not run yet)\n")
 	}
 	for i, r := range s.Attempts {
+		if r.OutputOmitted {
+			fmt.Fprintf(&b, "\nolder attempts, %d (whole with --attempts 0)\n", len(s.Attempts)-i)
+			for _, r := range s.Attempts[i:] {
+				writeShort(&b, r.Revision)
+			}
+			break
+		}
 		if i > 0 || about != "" {
 			b.WriteByte('\n')
 		}
-		writeAttempt(&b, paint, r, s.Description)
+		writeAttempt(&b, paint, r.Revision, s.Description)
 	}
 	if s.History != "" || s.Next != "" {
 		b.WriteByte('\n')
@@ -80,6 +87,24 @@ func writeAttempt(b *strings.Builder, paint report.Paint, r aurora.Revision, des
 		output = fmt.Sprintf("(%d older lines are gone: the last %d KB are kept)\n", r.OutputDropped, aurora.OutputLimit/1024) + output
 	}
 	line("output", output)
+}
+
+// writeShort writes an attempt as one line.
+func writeShort(b *strings.Builder, r aurora.Revision) {
+	fmt.Fprintf(b, "  %s  %s %s", r.StartedAt.UTC().Format(time.RFC3339), r.Direction, r.State)
+	if r.Kind != aurora.Applied {
+		fmt.Fprintf(b, " (%s)", r.Kind)
+	}
+	fmt.Fprintf(b, ", %d of %d steps, by %s", finished(r), r.Steps, firstLine(r.Holder.String()))
+	if text := firstLine(r.Error); text != "" {
+		b.WriteString(": " + text)
+	}
+	b.WriteByte('\n')
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(report.Plain(text), "\n")
+	return line
 }
 
 // pretty indents JSON, and leaves what is none as it is.

@@ -217,10 +217,19 @@ func (t localTable) Latest(ctx context.Context) ([]aurora.Revision, error) {
 	return latest, unlessNoTable(err)
 }
 
+// Revision takes a missing table for one without history.
+func (t localTable) Revision(ctx context.Context, execution, version string) (aurora.Revision, error) {
+	revision, err := t.Store.Revision(ctx, execution, version)
+	if isNoTable(err) {
+		err = fmt.Errorf("version %s of execution %s: %w", version, execution, aurora.ErrNotFound)
+	}
+	return revision, err
+}
+
 // Revisions takes a missing table for one without history.
-func (t localTable) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
-	revisions, err := t.Store.Revisions(ctx, version)
-	return revisions, unlessNoTable(err)
+func (t localTable) Revisions(ctx context.Context, version, cursor string, limit int) ([]aurora.Revision, string, error) {
+	revisions, next, err := t.Store.Revisions(ctx, version, cursor, limit)
+	return revisions, next, unlessNoTable(err)
 }
 
 // Executions takes a missing table for one without history.

@@ -11,8 +11,8 @@ import (
 
 // attemptOf describes a revision, whole, with as much of its statements as the
 // budget has.
-func (s *server) attemptOf(snap *snapshot, e entry, r aurora.Revision, budget *int) attemptJSON {
-	a := s.bareAttempt(snap, r)
+func (s *server) attemptOf(lock *aurora.LockedError, e entry, r aurora.Revision, budget *int) attemptJSON {
+	a := s.bareAttempt(lock, r)
 	a.ID, a.Version = e.id, e.version()
 	a.Description = clip(s.hideInSource(r.Description), maxDescription)
 	a.Checkpoint = s.checkpointOf(r.Checkpoint)
@@ -45,10 +45,10 @@ func (s *server) attemptOf(snap *snapshot, e entry, r aurora.Revision, budget *i
 }
 
 // bareAttempt describes a revision without its long texts.
-func (s *server) bareAttempt(snap *snapshot, r aurora.Revision) attemptJSON {
+func (s *server) bareAttempt(lock *aurora.LockedError, r aurora.Revision) attemptJSON {
 	a := attemptJSON{
 		ID: r.ID(), Version: r.Version, Name: r.Name, ExecutionID: r.ExecutionID, Direction: r.Direction, State: r.State,
-		Died: s.locker != nil && isDead(r, snap.lock), Kind: r.Kind, Foreign: r.Foreign,
+		Died: s.locker != nil && isDead(r, lock), Kind: r.Kind, Foreign: r.Foreign,
 		StartedAt: r.StartedAt.UTC(), FinishedAt: r.FinishedAt.UTC(), Checksum: r.Checksum,
 		Steps: r.Steps, Done: r.Done, Begun: r.Begun,
 		Error: s.hide(r.Error), ErrorStep: s.hideInSource(r.ErrorStep), ErrorPos: r.ErrorPos,

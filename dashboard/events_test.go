@@ -102,6 +102,31 @@ func TestStreamGivesUp(t *testing.T) {
 	})
 }
 
+// Pages that are open hear that the lock was renewed: until when it is held is
+// what they show.
+func TestRenewalShows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(auroratest.Memory)
+		lease, err := store.Acquire(t.Context(), aurora.Holder{}, aurora.DefaultTTL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := watch(t, dashboard.Config{Store: store})
+		for range 3 {
+			time.Sleep(aurora.DefaultTTL / 3)
+			if err := lease.Renew(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ends := time.Now().Add(aurora.DefaultTTL).UTC().Format(time.RFC3339)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if said := w.Body.String(); !strings.Contains(said, ends[:len(ends)-1]) {
+				t.Fatalf("nobody was told that it ends at %s: %s", ends, said)
+			}
+		}
+	})
+}
+
 // A pipeListener accepts connections in memory, whose time is that of the test.
 type pipeListener struct {
 	conns chan net.Conn

@@ -30,26 +30,45 @@ func (s *server) getExecutions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	snap, err := s.snapshot(r.Context(), historyAge)
+	// It takes no snapshot: that is of all migrations, and tells nothing more.
+	lock, err := s.locked(r.Context())
 	if err != nil {
 		return err
 	}
 	cursor := q.Get("cursor")
 	page, next, err := s.history.Executions(r.Context(), cursor, limit)
-	if err != nil && cursor != "" && strings.Contains(err.Error(), "not a cursor") {
-		return problemf(http.StatusBadRequest, "bad_cursor", "Not a cursor: %q.", clip(cursor, 100))
-	}
 	if err != nil {
-		return err
+		return cursorError(err, cursor)
+	}
+	for _, e := range page {
+		if hasDied(e.Revisions, lock) {
+			// It may have begun in between.
+			if lock, err = s.locked(r.Context()); err != nil {
+				return err
+			}
+			break
+		}
 	}
 	out := struct {
 		Executions []executionJSON `json:"executions"`
 		Next       string          `json:"next"`
 	}{Executions: make([]executionJSON, len(page)), Next: next}
 	for i, e := range page {
-		out.Executions[i] = s.executionOf(snap, e)
+		out.Executions[i] = s.executionOf(lock, e)
 	}
 	return reply(w, http.StatusOK, out)
+}
+
+// cursorError tells a cursor that the store did not make from other errors.
+func cursorError(err error, cursor string) error {
+	if cursor != "" && strings.Contains(err.Error(), "not a cursor") {
+		return badCursor(cursor)
+	}
+	return err
+}
+
+func badCursor(cursor string) error {
+	return problemf(http.StatusBadRequest, "bad_cursor", "Not a cursor: %q.", clip(cursor, 100))
 }
 
 func (s *server) getExecution(w http.ResponseWriter, r *http.Request) error {
@@ -65,19 +84,23 @@ func (s *server) getExecution(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	lock, err := s.lockOver(r.Context(), snap.lock, e.Revisions)
+	if err != nil {
+		return err
+	}
 	out := struct {
 		Execution  executionJSON `json:"execution"`
 		Migrations []attemptJSON `json:"migrations"`
 		Next       string        `json:"next"`
 		Run        *runJSON      `json:"run,omitempty"`
-	}{Execution: s.executionOf(snap, e), Migrations: []attemptJSON{}}
+	}{Execution: s.executionOf(lock, e), Migrations: []attemptJSON{}}
 	revisions, next, err := pageOf(e.Revisions, r.URL.Query().Get("cursor"), maxTimeline)
 	if err != nil {
 		return err
 	}
 	out.Next = next
 	for _, rev := range revisions {
-		a := s.bareAttempt(snap, rev)
+		a := s.bareAttempt(lock, rev)
 		a.Error = clip(a.Error, maxListError)
 		a.ErrorStep = clip(a.ErrorStep, maxListError)
 		a.OutputDropped, a.OutputTruncated = rev.OutputDropped, rev.OutputDropped > 0
@@ -90,7 +113,7 @@ func (s *server) getExecution(w http.ResponseWriter, r *http.Request) error {
 }
 
 // executionOf describes an execution without its migrations.
-func (s *server) executionOf(snap *snapshot, e aurora.Execution) executionJSON {
+func (s *server) executionOf(lock *aurora.LockedError, e aurora.Execution) executionJSON {
 	out := executionJSON{
 		ID: e.ID, Direction: e.Direction, State: e.State, StartedAt: e.StartedAt.UTC(), EndedAt: e.EndedAt.UTC(),
 		Holder: s.holderOf(e.Holder), Reason: s.hide(e.Holder.Reason),
@@ -104,7 +127,7 @@ func (s *server) executionOf(snap *snapshot, e aurora.Execution) executionJSON {
 		}
 		out.Last = r.ID()
 		out.Counts.Total++
-		died := s.locker != nil && isDead(r, snap.lock)
+		died := s.locker != nil && isDead(r, lock)
 		switch {
 		case died:
 			out.Counts.Interrupted++

@@ -275,7 +275,7 @@ func project(t *testing.T, d *directory, change func(*dashboard.Config)) *site {
 	}
 	s := newSite(t, cfg)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := local.Close(ctx); err != nil {
 			t.Error(err)

@@ -1,6 +1,8 @@
 package dashboard
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -18,7 +20,7 @@ const (
 	maxMigrations     = 500
 	maxAttempts       = 20
 	maxListError      = 300       // bytes of an error in a list
-	maxTexts          = 1 << 20   // bytes of output, and of statements, in a list of attempts
+	maxTexts          = 1 << 20   // bytes of statements in a list of attempts
 	maxStatement      = 64 << 10  // bytes of one statement
 	maxStatements     = 1000      // of one migration
 	maxDescription    = 256 << 10 // bytes
@@ -180,24 +182,57 @@ func (s *server) find(r *http.Request) (*snapshot, entry, error) {
 	return snap, snap.entries[i], nil
 }
 
-// attempts returns all at a migration, newest first.
-func (s *server) attempts(r *http.Request, e entry) ([]aurora.Revision, error) {
-	var all []aurora.Revision
+// attempts returns a page of those at a migration, newest first, without their
+// texts. The cursor is a spelling of the version and the store's cursor in it:
+// who renames a file does not go back and forth between two spellings.
+func (s *server) attempts(ctx context.Context, e entry, cursor string) (page []aurora.Revision, next string, err error) {
+	start, isFirst := 0, cursor == ""
+	if !isFirst {
+		escaped, inner, _ := strings.Cut(cursor, ":")
+		version, err := url.QueryUnescape(escaped)
+		start = slices.IndexFunc(e.spellings, func(r *aurora.Revision) bool { return r.Version == version })
+		if err != nil || start < 0 {
+			return nil, "", badCursor(cursor)
+		}
+		cursor = inner
+	}
 	if s.history != nil {
-		for _, version := range e.spellings {
-			found, err := s.history.Revisions(r.Context(), version)
-			if err != nil {
-				return nil, fmt.Errorf("read the attempts: %w", err)
+		for _, r := range e.spellings[start:] {
+			if len(page) == maxAttempts {
+				return page, url.QueryEscape(r.Version) + ":", nil
 			}
-			all = append(all, found...)
+			found, after, err := s.history.Revisions(ctx, r.Version, cursor, maxAttempts-len(page))
+			if err != nil {
+				return nil, "", cursorError(fmt.Errorf("read the attempts: %w", err), cursor)
+			}
+			page = append(page, found...)
+			if after != "" {
+				return page, url.QueryEscape(r.Version) + ":" + after, nil
+			}
+			cursor = ""
 		}
 	}
-	if len(all) == 0 && e.revision != nil {
+	if len(page) == 0 && isFirst && e.revision != nil {
 		// Of another tool's history there is only this.
-		return []aurora.Revision{*e.revision}, nil
+		return []aurora.Revision{*e.revision}, "", nil
 	}
-	slices.SortStableFunc(all, func(a, b aurora.Revision) int { return b.Compare(a) })
-	return all, nil
+	return page, "", nil
+}
+
+// attempt returns one attempt at a migration, whole.
+func (s *server) attempt(ctx context.Context, e entry, execution string) (aurora.Revision, error) {
+	if s.history != nil {
+		for _, spelling := range e.spellings {
+			r, err := s.history.Revision(ctx, execution, spelling.Version)
+			if err == nil || !errors.Is(err, aurora.ErrNotFound) {
+				return r, err
+			}
+		}
+	}
+	if e.revision != nil && e.revision.ExecutionID == execution {
+		return *e.revision, nil
+	}
+	return aurora.Revision{}, problemf(http.StatusNotFound, "not_found", "%s was not part of the execution %q.", e.id, clip(execution, 100))
 }
 
 func (s *server) getMigration(w http.ResponseWriter, r *http.Request) error {
@@ -205,7 +240,19 @@ func (s *server) getMigration(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	all, err := s.attempts(r, e)
+	cursor := r.URL.Query().Get("cursor")
+	page, next, err := s.attempts(r.Context(), e, cursor)
+	if err != nil {
+		return err
+	}
+	if cursor == "" && len(page) > 0 {
+		// Only the newest has its output here: whoever looks at another one asks
+		// for it.
+		if page[0], err = s.attempt(r.Context(), e, page[0].ExecutionID); err != nil {
+			return err
+		}
+	}
+	lock, err := s.lockOver(r.Context(), snap.lock, page)
 	if err != nil {
 		return err
 	}
@@ -220,27 +267,21 @@ func (s *server) getMigration(w http.ResponseWriter, r *http.Request) error {
 		Attempts    []attemptJSON `json:"attempts"`
 		Next        string        `json:"next"`
 		Head        string        `json:"head"`
-	}{Migration: s.migrationOf(snap, e), Attempts: []attemptJSON{}, Head: snap.head}
+	}{Migration: s.migrationOf(snap, e), Attempts: []attemptJSON{}, Next: next, Head: snap.head}
 	if m := e.migration; m != nil {
 		out.Description = m.Description
 		budget := maxTexts
 		limits := textLimits{maxStatements, maxStatement, &budget}
 		out.Statements = &directions{s.statementsOf(*m, aurora.Up, limits), s.statementsOf(*m, aurora.Down, limits)}
-	} else if len(all) > 0 {
-		out.Description = all[0].Description
+	} else if len(page) > 0 {
+		out.Description = page[0].Description
 	}
 	out.Description = clip(s.hideInSource(out.Description), maxDescription)
-	all, out.Next, err = pageOf(all, r.URL.Query().Get("cursor"), maxAttempts)
-	if err != nil {
-		return err
-	}
-	outputs, texts := maxTexts, maxTexts
-	for _, rev := range all {
+	texts := maxTexts
+	for i, rev := range page {
 		left := texts
-		a := s.attemptOf(snap, e, rev, &left)
-		if outputs -= len(a.Output); outputs < 0 && len(out.Attempts) > 0 {
-			a.Output, a.OutputOmitted = "", true
-		}
+		a := s.attemptOf(lock, e, rev, &left)
+		a.OutputOmitted = rev.Foreign == "" && (i > 0 || cursor != "")
 		if texts = left; texts < 0 && len(out.Attempts) > 0 {
 			a.Statements = nil
 		}
@@ -254,7 +295,7 @@ func pageOf[T any](all []T, cursor string, limit int) (page []T, next string, er
 	start := 0
 	if cursor != "" {
 		if start, err = strconv.Atoi(cursor); err != nil || start < 0 {
-			return nil, "", problemf(http.StatusBadRequest, "bad_cursor", "Not a cursor: %q.", clip(cursor, 100))
+			return nil, "", badCursor(cursor)
 		}
 	}
 	start = min(start, len(all))
@@ -272,17 +313,16 @@ func (s *server) getAttempt(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	all, err := s.attempts(r, e)
+	rev, err := s.attempt(r.Context(), e, r.PathValue("execution"))
 	if err != nil {
 		return err
 	}
-	execution := r.PathValue("execution")
-	i := slices.IndexFunc(all, func(rev aurora.Revision) bool { return rev.ExecutionID == execution })
-	if i < 0 {
-		return problemf(http.StatusNotFound, "not_found", "%s was not part of the execution %q.", e.id, clip(execution, 100))
+	lock, err := s.lockOver(r.Context(), snap.lock, []aurora.Revision{rev})
+	if err != nil {
+		return err
 	}
 	budget := maxTexts
-	return replyTagged(w, r, s.attemptOf(snap, e, all[i], &budget))
+	return replyTagged(w, r, s.attemptOf(lock, e, rev, &budget))
 }
 
 // migrationOf describes a migration for a list.

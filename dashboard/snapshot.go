@@ -46,8 +46,9 @@ type entry struct {
 	status    string
 	edited    bool
 	died      bool
-	// spellings are how the history writes the version.
-	spellings []string
+	// spellings are the newest revision under each way in which the history
+	// writes the version, newest first.
+	spellings []*aurora.Revision
 }
 
 // snapshot returns one that is at most so old. One request reads for all.
@@ -101,11 +102,8 @@ func (s *server) read(ctx context.Context, old *snapshot) (*snapshot, error) {
 	if snap.latest, err = s.cfg.Store.Latest(ctx); err != nil {
 		return nil, fmt.Errorf("read the history: %w", err)
 	}
-	if snap.hasDied() {
-		// It may have begun in between.
-		if snap.lock, err = s.locked(ctx); err != nil {
-			return nil, err
-		}
+	if snap.lock, err = s.lockOver(ctx, snap.lock, snap.latest); err != nil {
+		return nil, err
 	}
 	switch {
 	case s.cfg.Migrations == nil:
@@ -137,8 +135,17 @@ func isDead(r aurora.Revision, lock *aurora.LockedError) bool {
 	return r.State == aurora.Running && r.Foreign == "" && (lock == nil || lock.Token != r.Token)
 }
 
-func (snap *snapshot) hasDied() bool {
-	return slices.ContainsFunc(snap.latest, func(r aurora.Revision) bool { return isDead(r, snap.lock) })
+// lockOver returns the lock as it was when revisions were read that look dead
+// with an older one: they may have begun in between.
+func (s *server) lockOver(ctx context.Context, lock *aurora.LockedError, revisions []aurora.Revision) (*aurora.LockedError, error) {
+	if !hasDied(revisions, lock) {
+		return lock, nil
+	}
+	return s.locked(ctx)
+}
+
+func hasDied(revisions []aurora.Revision, lock *aurora.LockedError) bool {
+	return slices.ContainsFunc(revisions, func(r aurora.Revision) bool { return isDead(r, lock) })
 }
 
 func (snap *snapshot) build(s *server) {
@@ -215,13 +222,15 @@ func (snap *snapshot) fromHistory() {
 			})
 		}
 		if ok {
-			snap.entries[at].spellings = append(snap.entries[at].spellings, r.Version)
+			e := &snap.entries[at]
+			e.spellings = append(e.spellings, r)
+			slices.SortStableFunc(e.spellings, func(a, b *aurora.Revision) int { return b.Compare(*a) })
 			continue
 		}
 		if r.Foreign != "" && snap.files != nil {
 			continue // another project's
 		}
-		snap.entries = append(snap.entries, entry{id: r.ID(), revision: r, status: statusOf(*r), spellings: []string{r.Version}})
+		snap.entries = append(snap.entries, entry{id: r.ID(), revision: r, status: statusOf(*r), spellings: []*aurora.Revision{r}})
 	}
 }
 
@@ -267,7 +276,8 @@ func (snap *snapshot) fingerprint() {
 		add(snap.filesErr.Error())
 	}
 	if snap.lock != nil {
-		add("locked", strconv.FormatInt(snap.lock.Token, 10))
+		// Pages show when it ends; a renewal makes that another time.
+		add("locked", strconv.FormatInt(snap.lock.Token, 10), strconv.FormatInt(snap.lock.ExpiresAt.UnixNano(), 36))
 	}
 	snap.etag = strconv.FormatUint(all.Sum64(), 36)
 }
@@ -352,8 +362,8 @@ func (e entry) language() string {
 // migrations and of executions.
 func (snap *snapshot) changes(old *snapshot) (migrations, executions []string) {
 	for _, e := range snap.entries {
-		for _, v := range e.spellings {
-			if snap.prints[v] != old.prints[v] {
+		for _, r := range e.spellings {
+			if snap.prints[r.Version] != old.prints[r.Version] {
 				migrations = append(migrations, e.id)
 				if e.revision != nil && e.revision.ExecutionID != "" {
 					executions = append(executions, e.revision.ExecutionID)

@@ -74,8 +74,8 @@ func TestHideEverywhere(t *testing.T) {
 	budget := maxTexts
 	for name, v := range map[string]any{
 		"migration": s.migrationOf(snap, entry{migration: &m, revision: &r}),
-		"attempt":   s.attemptOf(snap, entry{migration: &m, revision: &r}, r, &budget),
-		"execution": s.executionOf(snap, aurora.Execution{Holder: r.Holder, Revisions: []aurora.Revision{r}}),
+		"attempt":   s.attemptOf(snap.lock, entry{migration: &m, revision: &r}, r, &budget),
+		"execution": s.executionOf(snap.lock, aurora.Execution{Holder: r.Holder, Revisions: []aurora.Revision{r}}),
 		"plan item": s.planItem(entry{migration: &m}, aurora.Down, &budget),
 		"run":       s.runOf(req, r.StartedAt),
 		"lock":      s.lockOf(&aurora.LockedError{Holder: r.Holder}),

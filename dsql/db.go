@@ -149,12 +149,18 @@ func (db *DB) Acquire(ctx context.Context, holder aurora.Holder, ttl time.Durati
 	return db.store.Acquire(ctx, holder, ttl)
 }
 
-// Revisions returns all attempts at one migration, newest first.
-func (db *DB) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
-	return db.store.Revisions(ctx, version)
+// Revision returns one attempt at a migration, whole.
+func (db *DB) Revision(ctx context.Context, execution, version string) (aurora.Revision, error) {
+	return db.store.Revision(ctx, execution, version)
 }
 
-// Execution returns one run with its revisions.
+// Revisions returns a page of the attempts at one migration, newest first,
+// without descriptions and output, and a cursor for the next page.
+func (db *DB) Revisions(ctx context.Context, version, cursor string, limit int) ([]aurora.Revision, string, error) {
+	return db.store.Revisions(ctx, version, cursor, limit)
+}
+
+// Execution returns one run with its revisions, without descriptions and output.
 func (db *DB) Execution(ctx context.Context, id string) (aurora.Execution, error) {
 	return db.store.Execution(ctx, id)
 }

@@ -101,6 +101,13 @@ func partKey(sk string, n int) string { return fmt.Sprintf("%s#%04d", sk, n) }
 // text that sorts like it.
 func place(r aurora.Revision) string { return fmt.Sprintf("%019d#%010d", r.Token, max(r.Seq, 0)) }
 
+// placeIn is the revision's place in both indexes, which is different for each
+// execution.
+func placeIn(r aurora.Revision) string { return place(r) + "#" + escape(r.ExecutionID) }
+
+// executionAt returns the execution of a place in an index.
+func executionAt(place string) string { return unescape(place[strings.LastIndexByte(place, '#')+1:]) }
+
 // attributes returns the item as DynamoDB takes it.
 func (s *Store) item(it item) map[string]types.AttributeValue {
 	m := map[string]types.AttributeValue{s.names.PK: str(s.pk), s.names.SK: str(it.SK)}
@@ -252,7 +259,7 @@ func (s *Store) revisionItems(r aurora.Revision, output, description int) ([]ite
 	}
 	items[0].Output, items[0].Description = output, description
 	items[0].GSI2PK = s.attemptsKey(r.Version)
-	items[0].GSI2SK = place(r) + "#" + escape(r.ExecutionID)
+	items[0].GSI2SK = placeIn(r)
 	return items, nil
 }
 
@@ -261,7 +268,7 @@ func (s *Store) attemptsKey(version string) string { return s.pk + "#" + escape(
 
 // runItem is the execution's entry in the index of executions.
 func runItem(newest aurora.Revision) item {
-	return item{SK: key(kindRun, newest.ExecutionID), GSI1SK: place(newest) + "#" + escape(newest.ExecutionID)}
+	return item{SK: key(kindRun, newest.ExecutionID), GSI1SK: placeIn(newest)}
 }
 
 // The names of a revision's texts in keys.

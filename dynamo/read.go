@@ -144,84 +144,75 @@ func (s *Store) readLatest(ctx context.Context) ([]aurora.Revision, error) {
 	return out, nil
 }
 
-// heads returns the revisions of an execution, without their texts, and the
-// items they came from.
-func (v *view) heads(ctx context.Context, execution string) ([]aurora.Revision, []item, error) {
+// heads returns the revisions of an execution, without their texts.
+func (v *view) heads(ctx context.Context, execution string) ([]aurora.Revision, error) {
 	low := key(kindRun, execution) + "#"
 	merged, err := v.scan(ctx, low, low+last)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var revisions []aurora.Revision
-	var heads []item
 	for sk, it := range merged {
 		if len(fields(sk)) != 3 {
 			continue
 		}
 		r, err := revisionOf(it, merged)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		revisions, heads = append(revisions, r), append(heads, it)
+		revisions = append(revisions, r)
 	}
-	return revisions, heads, nil
+	return revisions, nil
 }
 
-// execution returns the revisions of an execution, whole.
-func (v *view) execution(ctx context.Context, id string) ([]aurora.Revision, error) {
-	revisions, heads, err := v.heads(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	low := key(kindText, id) + "#"
-	return revisions, v.addTexts(ctx, revisions, heads, low, low+last)
-}
-
-// revision returns one revision, whole, and false when there is none.
-func (v *view) revision(ctx context.Context, execution, version string) (aurora.Revision, bool, error) {
+// head returns one revision, without its texts, and the item it came from, and
+// false when there is none.
+func (v *view) head(ctx context.Context, execution, version string) (aurora.Revision, item, bool, error) {
 	low := key(kindRun, execution, version)
 	merged, err := v.scan(ctx, low, low+"#"+last)
 	if err != nil {
-		return aurora.Revision{}, false, err
+		return aurora.Revision{}, item{}, false, err
 	}
-	head, ok := merged[low]
+	it, ok := merged[low]
 	if !ok {
-		return aurora.Revision{}, false, nil
+		return aurora.Revision{}, item{}, false, nil
 	}
-	r, err := revisionOf(head, merged)
-	if err != nil {
-		return aurora.Revision{}, false, err
-	}
-	whole := []aurora.Revision{r}
-	low = key(kindText, execution, version) + "#"
-	err = v.addTexts(ctx, whole, []item{head}, low, low+last)
-	return whole[0], true, err
+	r, err := revisionOf(it, merged)
+	return r, it, err == nil, err
 }
 
-// addTexts reads the range that has the texts of revisions, if they have any.
-func (v *view) addTexts(ctx context.Context, revisions []aurora.Revision, heads []item, low, high string) error {
-	if !slices.ContainsFunc(heads, func(h item) bool { return h.Output+h.Description > 0 }) {
-		return nil
+// revision returns one revision, whole, or none.
+func (v *view) revision(ctx context.Context, execution, version string) ([]aurora.Revision, error) {
+	r, it, ok, err := v.head(ctx, execution, version)
+	if err != nil || !ok {
+		return nil, err
 	}
-	texts, err := v.scan(ctx, low, high)
-	if err != nil {
-		return err
-	}
-	for i := range revisions {
-		r := &revisions[i]
-		if r.Output, err = textOf(*r, textOutput, heads[i].Output, texts); err != nil {
-			return err
-		}
-		if r.Description, err = textOf(*r, textDescription, heads[i].Description, texts); err != nil {
-			return err
-		}
-	}
-	return nil
+	return v.addTexts(ctx, r, it)
 }
 
-// attempts returns the executions that ran a migration, in no order. The index
-// may be some moments behind; the newest attempt is also known from elsewhere.
-func (v *view) attempts(ctx context.Context, version string) ([]string, error) {
+// addTexts reads the texts of a revision, if it has any.
+func (v *view) addTexts(ctx context.Context, r aurora.Revision, head item) ([]aurora.Revision, error) {
+	if head.Output+head.Description == 0 {
+		return []aurora.Revision{r}, nil
+	}
+	low := key(kindText, r.ExecutionID, r.Version) + "#"
+	texts, err := v.scan(ctx, low, low+last)
+	if err != nil {
+		return nil, err
+	}
+	if r.Output, err = textOf(r, textOutput, head.Output, texts); err != nil {
+		return nil, err
+	}
+	if r.Description, err = textOf(r, textDescription, head.Description, texts); err != nil {
+		return nil, err
+	}
+	return []aurora.Revision{r}, nil
+}
+
+// attempts returns the places of a migration's attempts in their index, newest
+// first, at most limit of them, from behind the place before on. The index may
+// be some moments behind; the newest attempt is also known from elsewhere.
+func (v *view) attempts(ctx context.Context, version, before string, limit int) ([]string, error) {
 	s := v.store
 	low := key(kindLatest, version)
 	latest, err := v.scan(ctx, low, low+"#"+last)
@@ -236,48 +227,44 @@ func (v *view) attempts(ctx context.Context, version string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	executions := []string{newest.ExecutionID}
-	in := &dynamodb.QueryInput{
-		TableName: &s.table, IndexName: &s.names.Attempts,
-		KeyConditionExpression:    aws.String("#pk = :pk"),
-		ExpressionAttributeNames:  map[string]string{"#pk": s.names.GSI2PK},
-		ExpressionAttributeValues: map[string]types.AttributeValue{":pk": str(s.attemptsKey(version))},
-	}
-	for {
-		out, err := s.query(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range out.Items {
-			executions = append(executions, fields(text(m[s.names.SK]))[1])
-		}
-		if len(out.LastEvaluatedKey) == 0 {
-			break
-		}
-		in.ExclusiveStartKey = out.LastEvaluatedKey
-	}
+	known := []string{placeIn(newest)}
 	for _, it := range v.journal {
 		if it.GSI2PK == s.attemptsKey(version) {
-			executions = append(executions, fields(it.SK)[1])
+			known = append(known, it.GSI2SK)
 		}
 	}
-	slices.Sort(executions)
-	return slices.Compact(executions), nil
+	return v.places(ctx, index{s.names.Attempts, s.names.GSI2PK, s.names.GSI2SK}, s.attemptsKey(version), known, before, limit)
 }
 
 // runs returns the places of executions in their index, newest first, at most
 // limit of them, from behind the place before on.
 func (v *view) runs(ctx context.Context, before string, limit int) ([]string, error) {
 	s := v.store
+	var known []string
+	for _, it := range v.journal {
+		if it.GSI1SK != "" {
+			known = append(known, it.GSI1SK)
+		}
+	}
+	return v.places(ctx, index{s.names.Executions, s.names.GSI1PK, s.names.GSI1SK}, s.pk, known, before, limit)
+}
+
+// An index is one of the table's, with the names of its key.
+type index struct{ name, pk, sk string }
+
+// places returns what is under a key of an index or known otherwise, the newest
+// place of each execution, newest first, at most limit of them, from behind the
+// place before on.
+func (v *view) places(ctx context.Context, ix index, pk string, known []string, before string, limit int) ([]string, error) {
 	in := &dynamodb.QueryInput{
-		TableName: &s.table, IndexName: &s.names.Executions, ScanIndexForward: aws.Bool(false), Limit: aws.Int32(int32(min(limit, 1000))),
+		TableName: &v.store.table, IndexName: &ix.name, ScanIndexForward: aws.Bool(false), Limit: aws.Int32(int32(min(limit, 1000))),
 		KeyConditionExpression:    aws.String("#pk = :pk"),
-		ExpressionAttributeNames:  map[string]string{"#pk": s.names.GSI1PK},
-		ExpressionAttributeValues: map[string]types.AttributeValue{":pk": str(s.pk)},
+		ExpressionAttributeNames:  map[string]string{"#pk": ix.pk},
+		ExpressionAttributeValues: map[string]types.AttributeValue{":pk": str(pk)},
 	}
 	if before != "" {
 		in.KeyConditionExpression = aws.String("#pk = :pk AND #sk < :before")
-		in.ExpressionAttributeNames["#sk"] = s.names.GSI1SK
+		in.ExpressionAttributeNames["#sk"] = ix.sk
 		in.ExpressionAttributeValues[":before"] = str(before)
 	}
 	places := make(map[string]string) // by execution
@@ -288,22 +275,20 @@ func (v *view) runs(ctx context.Context, before string, limit int) ([]string, er
 		}
 	}
 	for {
-		out, err := s.query(ctx, in)
+		out, err := v.store.query(ctx, in)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range out.Items {
-			add(text(m[s.names.GSI1SK]))
+			add(text(m[ix.sk]))
 		}
 		if len(out.LastEvaluatedKey) == 0 || len(places) >= limit {
 			break
 		}
 		in.ExclusiveStartKey = out.LastEvaluatedKey
 	}
-	for _, it := range v.journal {
-		if it.GSI1SK != "" {
-			add(it.GSI1SK)
-		}
+	for _, place := range known {
+		add(place)
 	}
 	var out []string
 	for _, place := range places {

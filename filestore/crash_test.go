@@ -111,9 +111,12 @@ func TestKilledWhileSaving(t *testing.T) {
 		}
 		s := open(t, path, "")
 		checkBatches(t, s, told)
-		large, err := s.Revisions(t.Context(), "large")
-		if err != nil || len(large) != 1 || len(large[0].Output) == 0 {
+		large, _, err := s.Revisions(t.Context(), "large", "", 10)
+		if err != nil || len(large) != 1 {
 			t.Fatalf("the large revision: %d, %v", len(large), err)
+		}
+		if r, err := s.Revision(t.Context(), large[0].ExecutionID, "large"); err != nil || len(r.Output) == 0 {
+			t.Fatalf("the large revision: %d bytes of output, %v", len(r.Output), err)
 		}
 		if err := s.Break(t.Context(), token); err != nil {
 			t.Fatal(err)
@@ -209,7 +212,7 @@ func TestProcessesTakeTurns(t *testing.T) {
 	if b, err := os.ReadFile(path + ".count"); err != nil || string(b) != fmt.Sprint(processes*turns) {
 		t.Errorf("the holders counted to %s, %v; want %d", b, err, processes*turns)
 	}
-	attempts, err := open(t, path, "").Revisions(t.Context(), "1")
+	attempts, _, err := open(t, path, "").Revisions(t.Context(), "1", "", 1000)
 	if err != nil || len(attempts) != processes*turns {
 		t.Errorf("%d revisions, %v; want %d", len(attempts), err, processes*turns)
 	}

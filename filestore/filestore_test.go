@@ -2,6 +2,7 @@ package filestore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -98,7 +99,10 @@ func readers(t testing.TB, s *filestore.Store) error {
 	if _, err := s.Locked(ctx); err != nil {
 		return err
 	}
-	if _, err := s.Revisions(ctx, "1"); err != nil {
+	if _, _, err := s.Revisions(ctx, "1", "", 10); err != nil {
+		return err
+	}
+	if _, err := s.Revision(ctx, "e", "1"); err != nil && !errors.Is(err, aurora.ErrNotFound) {
 		return err
 	}
 	_, _, err := s.Executions(ctx, "", 10)
@@ -134,9 +138,12 @@ func TestFileStaysSmall(t *testing.T) {
 		if err := lease.Renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		got, err := reader.Revisions(t.Context(), "1")
-		if err != nil || len(got) != 2 || string(got[0].Checkpoint) != fmt.Sprint(i) || got[0].Output != r.Output {
+		got, _, err := reader.Revisions(t.Context(), "1", "", 10)
+		if err != nil || len(got) != 2 || string(got[0].Checkpoint) != fmt.Sprint(i) {
 			t.Fatalf("Revisions after %d saves: %d, %v", i, len(got), err)
+		}
+		if got, err := reader.Revision(t.Context(), "e", "1"); err != nil || got.Output != r.Output {
+			t.Fatalf("Revision after %d saves: %d bytes of output, %v", i, len(got.Output), err)
 		}
 		info, err := os.Stat(path)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aurora-migrate/aurora"
@@ -35,37 +36,69 @@ func clone(r aurora.Revision) aurora.Revision {
 	return r
 }
 
-// find returns the revisions that pick chooses, whole, oldest first.
-func (s *Store) find(ctx context.Context, pick func(*project) *group) ([]aurora.Revision, error) {
-	var found []aurora.Revision
-	err := s.read(ctx, func(f *loader, p *project) error {
-		found = nil
-		g := pick(p)
-		if g == nil {
-			return nil
+// Revision returns one attempt at a migration, whole.
+func (s *Store) Revision(ctx context.Context, execution, version string) (aurora.Revision, error) {
+	var found aurora.Revision
+	err := s.read(ctx, func(f *loader, p *project) (err error) {
+		e := p.revisions[revisionKey{execution, version}]
+		if e == nil {
+			return fmt.Errorf("version %s of execution %s: %w", version, execution, aurora.ErrNotFound)
 		}
-		for _, e := range slices.SortedFunc(slices.Values(g.entries), inOrder) {
-			_, r, err := f.load(e)
-			if err != nil {
-				return err
-			}
-			found = append(found, r)
-		}
-		return nil
+		_, found, err = f.load(e)
+		return err
 	})
 	return found, err
 }
 
-// Revisions returns all attempts at one migration, newest first.
-func (s *Store) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
-	found, err := s.find(ctx, func(p *project) *group { return p.versions[version] })
-	slices.Reverse(found)
-	return found, err
+// Revisions returns a page of the attempts at one migration, newest first,
+// without descriptions and output. The cursor is the place of the page's last.
+func (s *Store) Revisions(ctx context.Context, version, cursor string, limit int) ([]aurora.Revision, string, error) {
+	if limit < 1 {
+		return nil, "", fmt.Errorf("a page of %d attempts: want at least 1", limit)
+	}
+	before, err := placeOf(cursor)
+	if err != nil {
+		return nil, "", fmt.Errorf("read the history of version %s: %w", version, err)
+	}
+	var page []aurora.Revision
+	next := ""
+	err = s.read(ctx, func(_ *loader, p *project) error {
+		page, next = nil, ""
+		g := p.versions[version]
+		if g == nil {
+			return nil
+		}
+		entries := make([]*entry, 0, len(g.entries))
+		for _, e := range g.entries {
+			if cursor == "" || compare(e.bare, before) < 0 {
+				entries = append(entries, e)
+			}
+		}
+		slices.SortFunc(entries, func(a, b *entry) int { return inOrder(b, a) })
+		if len(entries) > limit {
+			entries = entries[:limit]
+			next = cursorOf(entries[limit-1].bare)
+		}
+		for _, e := range entries {
+			page = append(page, clone(e.bare))
+		}
+		return nil
+	})
+	return page, next, err
 }
 
-// Execution returns one run with its revisions.
+// Execution returns one run with its revisions, without descriptions and output.
 func (s *Store) Execution(ctx context.Context, id string) (aurora.Execution, error) {
-	found, err := s.find(ctx, func(p *project) *group { return p.executions[id] })
+	var found []aurora.Revision
+	err := s.read(ctx, func(_ *loader, p *project) error {
+		found = nil
+		if g := p.executions[id]; g != nil {
+			for _, e := range g.entries {
+				found = append(found, clone(e.bare))
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return aurora.Execution{}, err
 	}
@@ -75,27 +108,19 @@ func (s *Store) Execution(ctx context.Context, id string) (aurora.Execution, err
 	return aurora.ExecutionOf(found), nil
 }
 
-// Executions returns runs, newest first, without their output. The cursor is
-// the place of the page's last run: the token and the place within the lease of
-// its newest revision, and the run's identifier.
+// Executions returns a page of runs, newest first, without descriptions and
+// output. The cursor is the place of the newest revision of the page's last run.
 func (s *Store) Executions(ctx context.Context, cursor string, limit int) ([]aurora.Execution, string, error) {
 	if limit < 1 {
 		return nil, "", fmt.Errorf("a page of %d executions: want at least 1", limit)
 	}
-	var before aurora.Revision
-	if cursor != "" {
-		parts := strings.SplitN(cursor, ".", 3)
-		if len(parts) != 3 {
-			return nil, "", fmt.Errorf("read executions: not a cursor: %q", cursor)
-		}
-		if n, err := fmt.Sscanf(parts[0]+" "+parts[1], "%d %d", &before.Token, &before.Seq); n != 2 || err != nil {
-			return nil, "", fmt.Errorf("read executions: not a cursor: %q", cursor)
-		}
-		before.ExecutionID = parts[2]
+	before, err := placeOf(cursor)
+	if err != nil {
+		return nil, "", fmt.Errorf("read executions: %w", err)
 	}
 	var page []aurora.Execution
 	next := ""
-	err := s.read(ctx, func(_ *loader, p *project) error {
+	err = s.read(ctx, func(_ *loader, p *project) error {
 		page, next = nil, ""
 		var newest []*entry // of each execution
 		for _, g := range p.executions {
@@ -106,8 +131,7 @@ func (s *Store) Executions(ctx context.Context, cursor string, limit int) ([]aur
 		slices.SortFunc(newest, func(a, b *entry) int { return inOrder(b, a) })
 		if len(newest) > limit {
 			newest = newest[:limit]
-			end := newest[limit-1].bare
-			next = fmt.Sprintf("%d.%d.%s", end.Token, end.Seq, end.ExecutionID)
+			next = cursorOf(newest[limit-1].bare)
 		}
 		for _, e := range newest {
 			var revisions []aurora.Revision
@@ -121,7 +145,32 @@ func (s *Store) Executions(ctx context.Context, cursor string, limit int) ([]aur
 	return page, next, err
 }
 
-// compare orders the newest revisions of executions as entries does.
+// cursorOf writes the place of a revision among those that compare orders:
+// its token, its place within the lease, and its execution.
+func cursorOf(r aurora.Revision) string {
+	return fmt.Sprintf("%d.%d.%s", r.Token, r.Seq, r.ExecutionID)
+}
+
+// placeOf is the inverse of cursorOf; that of no cursor is empty.
+func placeOf(cursor string) (r aurora.Revision, err error) {
+	if cursor == "" {
+		return r, nil
+	}
+	parts := strings.SplitN(cursor, ".", 3)
+	if len(parts) == 3 {
+		var err1, err2 error
+		r.Token, err1 = strconv.ParseInt(parts[0], 10, 64)
+		r.Seq, err2 = strconv.Atoi(parts[1])
+		r.ExecutionID = parts[2]
+		if err1 == nil && err2 == nil {
+			return r, nil
+		}
+	}
+	return r, fmt.Errorf("not a cursor: %q", cursor)
+}
+
+// compare orders the attempts at a migration, and the newest revisions of
+// executions, as inOrder does.
 func compare(a, b aurora.Revision) int {
 	if c := a.Compare(b); c != 0 {
 		return c

@@ -2,9 +2,12 @@ package pgstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,13 +48,52 @@ func (s *Store) Latest(ctx context.Context) ([]aurora.Revision, error) {
 	return s.readForeign(ctx, foreign.Rows)
 }
 
-// Revisions returns all attempts at one migration, newest first.
-func (s *Store) Revisions(ctx context.Context, version string) ([]aurora.Revision, error) {
-	rows, err := s.Read(ctx, NewQuery(s.SQL.revisions, s.Project, version))
+// Revision returns one attempt at a migration, whole.
+func (s *Store) Revision(ctx context.Context, execution, version string) (aurora.Revision, error) {
+	rows, err := s.Read(ctx, NewQuery(s.SQL.revision, s.Project, execution, version))
 	if err != nil {
-		return nil, fmt.Errorf("read the history of version %s: %w", version, err)
+		return aurora.Revision{}, fmt.Errorf("read version %s of execution %s: %w", version, execution, err)
 	}
-	return Scan(rows)
+	if len(rows) == 0 {
+		return aurora.Revision{}, fmt.Errorf("version %s of execution %s: %w", version, execution, aurora.ErrNotFound)
+	}
+	revisions, err := Scan(rows)
+	if err != nil {
+		return aurora.Revision{}, err
+	}
+	return revisions[0], nil
+}
+
+// Revisions returns a page of the attempts at one migration, newest first. The
+// cursor is the place of the page's last: "token.seq.execution".
+func (s *Store) Revisions(ctx context.Context, version, cursor string, limit int) ([]aurora.Revision, string, error) {
+	if limit < 1 {
+		return nil, "", fmt.Errorf("read the history of version %s: a page of %d: want at least 1", version, limit)
+	}
+	token, seq, execution := int64(math.MaxInt64), 0, ""
+	if cursor != "" {
+		parts := strings.SplitN(cursor, ".", 3)
+		var err1, err2 error
+		if len(parts) == 3 {
+			token, err1 = strconv.ParseInt(parts[0], 10, 64)
+			seq, err2 = strconv.Atoi(parts[1])
+			execution = parts[2]
+		}
+		if len(parts) != 3 || err1 != nil || err2 != nil || int(int32(seq)) != seq {
+			return nil, "", fmt.Errorf("read the history of version %s: not a cursor: %q", version, cursor)
+		}
+	}
+	// One more tells whether there is a next page.
+	rows, err := s.Read(ctx, NewQuery(s.SQL.revisions, s.Project, version, token, seq, execution, int64(limit)+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("read the history of version %s: %w", version, err)
+	}
+	found, err := Scan(rows)
+	if err != nil || len(found) <= limit {
+		return found, "", err
+	}
+	last := found[limit-1]
+	return found[:limit], fmt.Sprintf("%d.%d.%s", last.Token, last.Seq, last.ExecutionID), nil
 }
 
 // Execution returns one run with its revisions.
@@ -81,26 +123,30 @@ func (s *Store) Executions(ctx context.Context, cursor string, limit int) ([]aur
 		}
 	}
 	// One more tells whether there is a next page.
-	rows, err := s.Read(ctx, NewQuery(s.SQL.executions, s.Project, after, limit+1))
+	rows, err := s.Read(ctx, NewQuery(s.SQL.executions, s.Project, after, int64(limit)+1))
 	if err != nil {
 		return nil, "", fmt.Errorf("read executions: %w", err)
 	}
-	var groups [][]aurora.Revision
-	var tokens []string
-	for _, row := range rows {
-		r, err := scan(row)
-		if err != nil {
-			return nil, "", err
-		}
-		if n := len(groups); n == 0 || groups[n-1][0].ExecutionID != r.ExecutionID {
-			groups = append(groups, nil)
-			tokens = append(tokens, string(row[len(row)-1]))
-		}
-		groups[len(groups)-1] = append(groups[len(groups)-1], r)
+	found, err := Scan(rows)
+	if err != nil {
+		return nil, "", err
 	}
+	slices.SortFunc(found, func(a, b aurora.Revision) int {
+		return cmp.Or(strings.Compare(a.ExecutionID, b.ExecutionID), a.Compare(b))
+	})
+	var groups [][]aurora.Revision
+	for start, i := 0, 1; i <= len(found); i++ {
+		if i == len(found) || found[i].ExecutionID != found[start].ExecutionID {
+			groups = append(groups, found[start:i])
+			start = i
+		}
+	}
+	last := func(group []aurora.Revision) aurora.Revision { return group[len(group)-1] }
+	slices.SortStableFunc(groups, func(a, b []aurora.Revision) int { return cmp.Compare(last(b).Token, last(a).Token) })
 	next := ""
 	if len(groups) > limit {
-		groups, next = groups[:limit], tokens[limit-1]
+		groups = groups[:limit]
+		next = strconv.FormatInt(last(groups[limit-1]).Token, 10)
 	}
 	out := make([]aurora.Execution, len(groups))
 	for i, g := range groups {
@@ -126,18 +172,35 @@ func Scan(rows [][][]byte) ([]aurora.Revision, error) {
 		return nil, nil
 	}
 	out := make([]aurora.Revision, len(rows))
+	var sc scanner
 	for i, row := range rows {
 		var err error
-		if out[i], err = scan(row); err != nil {
+		if out[i], err = sc.scan(row); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
+// A scanner reads rows of which many texts are those of the row before: it makes
+// and decodes them once.
+type scanner struct {
+	before [23]string
+	holder aurora.Holder
+}
+
+// text returns a column of the row.
+func (sc *scanner) text(row [][]byte, i int) string {
+	if sc.before[i] != string(row[i]) {
+		sc.before[i] = string(row[i])
+	}
+	return sc.before[i]
+}
+
 // scan reads a row of columns, with description and output if it has them.
-func scan(row [][]byte) (aurora.Revision, error) {
+func (sc *scanner) scan(row [][]byte) (aurora.Revision, error) {
 	var bad error
+	text := func(i int) string { return sc.text(row, i) }
 	integer := func(i int) int64 {
 		n, err := strconv.ParseInt(string(row[i]), 10, 64)
 		if err != nil {
@@ -146,20 +209,27 @@ func scan(row [][]byte) (aurora.Revision, error) {
 		return n
 	}
 	r := aurora.Revision{
-		ExecutionID: string(row[0]), Version: string(row[1]), Name: string(row[2]), Checksum: string(row[3]),
-		Direction: aurora.Direction(row[4]), State: aurora.State(row[5]), Kind: aurora.Kind(row[6]),
+		ExecutionID: text(0), Version: text(1), Name: text(2), Checksum: text(3),
+		Direction: aurora.Direction(text(4)), State: aurora.State(text(5)), Kind: aurora.Kind(text(6)),
 		Token: integer(7), Seq: int(integer(8)), Steps: int(integer(9)), Done: int(integer(10)), Begun: int(integer(11)),
 		Checkpoint: bytes.Clone(row[13]),
-		Error:      string(row[14]), ErrorStep: string(row[15]), ErrorPos: string(row[16]),
+		Error:      text(14), ErrorStep: text(15), ErrorPos: text(16),
 		StartedAt: Micros(row[17]), FinishedAt: Micros(row[18]),
-		Operator: string(row[20]), OutputDropped: int(integer(21)),
+		Operator: text(20), OutputDropped: int(integer(21)),
 	}
-	if err := json.Unmarshal(row[12], &r.Hashes); err != nil {
-		bad = fmt.Errorf("read a revision's hashes: %w", err)
+	if string(row[12]) != "null" { // nothing, of one that is completed
+		if err := json.Unmarshal(row[12], &r.Hashes); err != nil {
+			bad = fmt.Errorf("read a revision's hashes: %w", err)
+		}
 	}
-	if err := json.Unmarshal(row[19], &r.Holder); err != nil {
-		bad = fmt.Errorf("read a revision's holder: %w", err)
+	if sc.before[19] != string(row[19]) {
+		sc.holder = aurora.Holder{}
+		if err := json.Unmarshal(row[19], &sc.holder); err != nil {
+			return r, fmt.Errorf("read a revision's holder: %w", err)
+		}
+		sc.before[19] = string(row[19])
 	}
+	r.Holder = sc.holder
 	if len(row) == 24 {
 		r.Description, r.Output = string(row[22]), string(row[23])
 	}

@@ -83,8 +83,31 @@ func ReadAnswer(pl *pgconn.Pipeline, discard bool) Answer {
 		_, err := rr.Close()
 		return Answer{Err: err}
 	}
-	r := rr.Read()
-	return Answer{Rows: r.Rows, Tag: r.CommandTag.String(), Err: r.Err}
+	var rows [][][]byte
+	for rr.NextRow() {
+		rows = append(rows, keep(rr.Values()))
+	}
+	tag, err := rr.Close()
+	return Answer{Rows: rows, Tag: tag.String(), Err: err}
+}
+
+// keep copies a row, which is the reader's, into one piece of memory: the history
+// has very many short columns.
+func keep(row [][]byte) [][]byte {
+	size := 0
+	for _, v := range row {
+		size += len(v)
+	}
+	all := make([]byte, 0, size)
+	out := make([][]byte, len(row))
+	for i, v := range row {
+		if v != nil { // NULL
+			start := len(all)
+			all = append(all, v...)
+			out[i] = all[start:len(all):len(all)]
+		}
+	}
+	return out
 }
 
 // ReadSync reads up to the end of a transaction.

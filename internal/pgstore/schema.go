@@ -16,7 +16,8 @@ const (
 type SQL struct {
 	bootstrap         []string // without the schema itself
 	createSchema      string
-	latest, revisions string
+	latest, revision  string
+	revisions         string
 	execution         string
 	executions        string
 	acquire, lease    string
@@ -37,11 +38,12 @@ type SQL struct {
 }
 
 // columns are those that every reading query returns, in the order in which
-// scan takes them; the last two are left out where they may be large.
-const columns = `execution, version, name, checksum, direction, state, kind, token::text, seq::text, steps::text,
-	done::text, begun::text, hashes, checkpoint, error, error_step, error_pos,
-	(extract(epoch from started_at) * 1000000)::bigint::text, (extract(epoch from finished_at) * 1000000)::bigint::text,
-	holder, operator, output_dropped::text`
+// scan takes them. Description and output, which may be large, follow in the one
+// that returns a single revision.
+const columns = `execution, version, name, checksum, direction, state, kind, token, seq, steps,
+	done, begun, hashes, checkpoint, error, error_step, error_pos,
+	(extract(epoch from started_at) * 1000000)::bigint, (extract(epoch from finished_at) * 1000000)::bigint,
+	holder, operator, output_dropped`
 
 // held is true of the lease's row while the lease is ours.
 const held = `project = $1 AND token = $2::bigint AND expires_at > clock_timestamp()`
@@ -84,21 +86,23 @@ func newSQL(schema string, d Dialect) SQL {
 	return SQL{
 		createSchema: fill(`CREATE SCHEMA IF NOT EXISTS {schema}`),
 		bootstrap:    bootstrapSQL(fill),
-		// The table's columns are named in full: the bare names are those of the
-		// output, which is text and sorts as such.
 		// The subquery sorts two columns, where sorting whole rows goes to the disk.
 		latest: fill(`SELECT DISTINCT ON (r.version) {columns} FROM {r} r JOIN (
 		SELECT version, max(token) FROM {r} WHERE project = $1 GROUP BY version
 	) newest (v, t) ON r.version = newest.v AND r.token = newest.t
 	WHERE project = $1 ORDER BY r.version, r.token DESC, r.seq DESC`),
-		revisions: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND version = $2
-	ORDER BY r.token DESC, r.seq DESC`),
-		execution: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND execution = $2
-	ORDER BY r.token, r.seq`),
-		executions: fill(`SELECT {columns}, e.last::text FROM {r} r JOIN (
-		SELECT execution, max(token) AS last FROM {r} WHERE project = $1
-		GROUP BY execution HAVING $2::bigint = 0 OR max(token) < $2::bigint ORDER BY 2 DESC LIMIT $3::bigint
-	) e USING (execution) WHERE project = $1 ORDER BY e.last DESC, r.token, r.seq`),
+		revision: fill(`SELECT {columns}, description, output FROM {r} r WHERE project = $1 AND execution = $2 AND version = $3`),
+		revisions: fill(`SELECT {columns} FROM {r} r WHERE project = $1 AND version = $2
+		AND (r.token < $3::bigint OR r.token = $3::bigint AND (r.seq < $4::integer OR r.seq = $4::integer AND r.execution < $5))
+	ORDER BY r.token DESC, r.seq DESC, r.execution DESC LIMIT $6::bigint`),
+		// Who reads these two sorts: wide rows would be sorted on the disk here.
+		execution: fill(`SELECT {columns} FROM {r} r WHERE project = $1 AND execution = $2`),
+		// The array makes it look up the executions by the key, where a join would
+		// read the whole table a second time.
+		executions: fill(`SELECT {columns} FROM {r} r WHERE project = $1 AND execution = ANY (ARRAY(
+		SELECT execution FROM {r} WHERE project = $1
+		GROUP BY execution HAVING $2::bigint = 0 OR max(token) < $2::bigint ORDER BY max(token) DESC LIMIT $3::bigint
+	))`),
 		// The project's first token is greater than all in the history, and than
 		// those of a row that somebody deleted.
 		acquire: fill(`INSERT INTO {l} AS l (project, token, holder, acquired_at, expires_at{columns of backend})
