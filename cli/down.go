@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,8 +116,9 @@ func (a *app) runDown(ctx context.Context, o downOptions, args []string) error {
 	}}
 	runner := a.runner(t, migrations, o.run.timeout(s.env), p.report)
 	protected := s.env != nil && s.env.Protected.Value
+	asked := false
 	if o.run.dryRun || o.all || protected {
-		plan, err := runner.Plan(ctx, req)
+		plan, head, err := planAt(ctx, runner, req)
 		if err != nil || o.run.dryRun {
 			fill(plan)
 			if err == nil {
@@ -126,34 +128,58 @@ func (a *app) runDown(ctx context.Context, o downOptions, args []string) error {
 			return a.finishDown(rep, p, format, err)
 		}
 		if len(plan.Items) > 0 {
-			if err := a.confirm(ctx, s, o.confirm, len(plan.Items)); err != nil {
+			if err := a.confirm(ctx, s, o.confirm, plan); err != nil {
 				return err
+			}
+			if asked = o.confirm == ""; asked {
+				req.ExpectedHead = cmp.Or(req.ExpectedHead, head)
 			}
 		}
 	}
 	if err := a.refusedAhead(ctx, t, runner, req); err != nil {
-		return a.finishDown(rep, p, format, err)
+		return a.finishDown(rep, p, format, notAsConfirmed(err, asked))
 	}
 	e, err := runner.Run(ctx, req)
 	a.term.stopLine()
 	fill(e.Plan)
 	rep.Reverted, rep.End = a.appliedFiles(e, err, p.review), a.now()
-	err = p.review.refused(e.Plan.Items, err)
+	err = notAsConfirmed(p.review.refused(e.Plan.Items, err), asked)
 	return a.finishDown(rep, p, format, err)
 }
 
+// planAt returns what the runner would do, and the head of the history for
+// which that is so.
+func planAt(ctx context.Context, runner *aurora.Runner, req aurora.Request) (aurora.Plan, string, error) {
+	latest, err := runner.Store.Latest(ctx)
+	if err != nil {
+		return aurora.Plan{}, "", fmt.Errorf("read the history: %w", err)
+	}
+	plan, err := aurora.NewPlan(runner.Migrations, latest, req)
+	return plan, aurora.Head(latest), err
+}
+
+// notAsConfirmed says of a run that was refused because the history has moved
+// that it did so after the question.
+func notAsConfirmed(err error, asked bool) error {
+	var moved *aurora.MovedError
+	if !asked || !errors.As(err, &moved) {
+		return err
+	}
+	return withHint(err, "another run came between the question and your answer; ask again with the same command, and read its list again")
+}
+
 // confirm asks to type the name, unless it was given.
-func (a *app) confirm(ctx context.Context, s settings, given string, count int) error {
+func (a *app) confirm(ctx context.Context, s settings, given string, plan aurora.Plan) error {
 	name := s.confirmName()
 	if given == "" {
 		if _, ok := terminalFile(a.in); !ok {
 			return &usageError{
-				Err:  fmt.Errorf("rolling back %d migrations of %q needs a confirmation, and there is no terminal to ask", count, name),
+				Err:  fmt.Errorf("rolling back %s of %q needs a confirmation, and there is no terminal to ask", countMigrations(len(plan.Items)), name),
 				Hint: "if that is what you want, add --confirm " + name,
 			}
 		}
 		var err error
-		if given, err = a.ask(ctx, fmt.Sprintf("This rolls back %d migrations. Type %q to go on: ", count, name)); err != nil {
+		if given, err = a.ask(ctx, confirmQuestion(plan, name)); err != nil {
 			return err
 		}
 	}
@@ -161,6 +187,25 @@ func (a *app) confirm(ctx context.Context, s settings, given string, count int) 
 		return &usageError{Err: fmt.Errorf("%q is not %q: nothing was rolled back", given, name)}
 	}
 	return nil
+}
+
+// confirmQuestion lists what is to be rolled back, in that order, and asks for
+// the name.
+func confirmQuestion(plan aurora.Plan, name string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "This rolls back %s:\n", countMigrations(len(plan.Items)))
+	for _, it := range plan.Items {
+		b.WriteString("  " + report.Plain(it.Migration.ID()) + "\n")
+	}
+	fmt.Fprintf(&b, "Type %q to go on: ", name)
+	return b.String()
+}
+
+func countMigrations(n int) string {
+	if n == 1 {
+		return "1 migration"
+	}
+	return fmt.Sprintf("%d migrations", n)
 }
 
 // ask reads one line. A read from a terminal cannot be canceled, so it is left

@@ -35,7 +35,7 @@ func TestHints(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var b strings.Builder
 			a := newApp(Streams{Out: &b, Err: &b})
-			a.flags = "--env x "
+			a.given = []givenFlag{{"env", "x"}}
 			a.printError(t.Context(), tt.err)
 			if got := b.String(); !strings.HasPrefix(got, tt.want) {
 				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
