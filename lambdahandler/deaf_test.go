@@ -107,6 +107,7 @@ func TestDeafStep(t *testing.T) {
 func TestDeafStepThatMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t, steps("1", func(ctx context.Context, env *aurora.Env) error {
+			env.Log.Info("read this")
 			if err := env.Checkpoint(ctx, 1); err != nil {
 				return err
 			}
@@ -117,8 +118,8 @@ func TestDeafStepThatMoves(t *testing.T) {
 		if !ok || !stuck.Deaf || !stuck.Moved || len(f.sent) != 1 {
 			t.Errorf("%v, and %d continuations", reason, len(f.sent))
 		}
-		if r := f.store.All()[0]; r.State != aurora.Interrupted || !strings.Contains(r.Error, "resumes from what was saved") {
-			t.Errorf("the revision is %s: %s", r.State, r.Error)
+		if r := f.store.All()[0]; r.State != aurora.Interrupted || !strings.Contains(r.Error, "resumes from what was saved") || !strings.Contains(r.Output, "read this") {
+			t.Errorf("the revision is %s: %s, with the output %q", r.State, r.Error, r.Output)
 		}
 		time.Sleep(time.Hour)
 	})
@@ -130,7 +131,7 @@ func TestDeafStepAtTheHopLimit(t *testing.T) {
 		f := newFake(t, steps("1", deaf))
 		f.cfg.MaxHops = 1
 		reason := f.deliverDeaf("r0", lambdahandler.Event{Request: aurora.Request{ExecutionID: "x"}}, itself)
-		if _, ok := reason.(*lambdahandler.StuckError); !ok || len(f.sent) > 0 {
+		if _, ok := reason.(*lambdahandler.LimitError); !ok || len(f.sent) > 0 {
 			t.Errorf("%v, and %d continuations", reason, len(f.sent))
 		}
 		want := (&lambdahandler.LimitError{ExecutionID: "x", Hops: 1}).Error()

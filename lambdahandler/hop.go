@@ -330,7 +330,14 @@ func (h *hop) end(ctx context.Context, now sight, req aurora.Request, reason err
 // one of the migration that would have been next, and returns the newest one.
 func (h *hop) record(ctx context.Context, lease aurora.Lease, now sight, req aurora.Request, state aurora.State, reason error) (aurora.Revision, error) {
 	rev := now.newest
-	if !now.found || rev.State == aurora.Completed {
+	if now.found && rev.State != aurora.Completed {
+		// What it printed is saved with it, and lists leave that out.
+		whole, err := h.history.Revision(ctx, rev.ExecutionID, rev.Version)
+		if err != nil {
+			return now.newest, fmt.Errorf("record that the execution is over: %w", err)
+		}
+		rev.Description, rev.Output, rev.OutputDropped = whole.Description, whole.Output, whole.OutputDropped
+	} else {
 		plan, err := h.project.Runner.Plan(ctx, req)
 		if err != nil || len(plan.Items) == 0 {
 			return now.newest, err
@@ -371,12 +378,12 @@ func (h *hop) abandon(ctx context.Context, before sight, f *flight, req aurora.R
 		state, reason = aurora.Failed, &LimitError{req.ExecutionID, h.event.Hop + 1}
 	}
 	now.newest, err = h.record(ctx, lease, now, req, state, reason)
-	h.log.Error("a step does not stop, so the process ends", "err", errors.Join(stuck, err))
+	h.log.Error("a step does not stop, so the process ends", "err", errors.Join(reason, err))
 	if err == nil && state != aurora.Failed {
 		// A failure shows in the log; Lambda delivers this event again anyway.
 		_ = h.handOver(ctx, now, idle)
 	}
-	panic(stuck)
+	panic(reason)
 }
 
 // skipped is the answer of an event that did nothing.
