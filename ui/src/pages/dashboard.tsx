@@ -379,7 +379,8 @@ function Next({ summary }: { summary?: Summary }) {
   const more = total - (next.data?.migrations.length ?? 0);
   // Of a rollback that failed nothing is left to apply.
   const listed = next.data?.migrations.filter((m) => m.status !== "applied") ?? [];
-  const apply: ReactNode = !session.readOnly && total > 0 && (
+  const nothing = next.data ? listed.length === 0 && more <= 0 : total === 0;
+  const apply: ReactNode = !session.readOnly && !nothing && (
     <Button className="h-7 px-2.5" onClick={() => open({ direction: "up" })}>
       <Play size={12} aria-hidden /> Apply…
     </Button>
@@ -388,7 +389,7 @@ function Next({ summary }: { summary?: Summary }) {
     <Panel title="Next" id="next" actions={apply}>
       {!next.data ? (
         <Skeleton lines={2} />
-      ) : total === 0 ? (
+      ) : nothing ? (
         <p className="px-4 py-3 text-ink-2">Nothing is pending.</p>
       ) : (
         <ol className="divide-y divide-line/60">
@@ -405,7 +406,7 @@ function Next({ summary }: { summary?: Summary }) {
           ))}
           {more > 0 && (
             <li className="px-4 py-2 text-xs">
-              <a href={href("migrations", "", { status: "pending" })} className="link">
+              <a href={href("migrations", "", { status: wanted.status })} className="link">
                 and {plural(more, "more", "more")}
               </a>
             </li>

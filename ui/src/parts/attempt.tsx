@@ -194,7 +194,7 @@ export function advice(a: Attempt): string {
   if (a.begun !== undefined && a.begun > a.done) {
     return `${word === "step" ? "Step" : "Statement"} ${next} may have happened. The next run looks in the database first, and asks where that does not tell.`;
   }
-  if (a.checkpoint !== undefined) return "The next run goes on from the checkpoint below.";
+  if (a.checkpoint !== undefined) return "The next run goes on from its checkpoint.";
   if (a.done > 0) return `What is done stays done: the next run goes on with ${word} ${next}.`;
   return "Nothing of it was kept: the next run begins again.";
 }
