@@ -103,6 +103,9 @@ func NewPlan(migrations []Migration, latest []Revision, req Request) (Plan, erro
 	if err := checkHead(latest, req); err != nil {
 		return Plan{}, err
 	}
+	if err := checkSteps(migrations); err != nil {
+		return Plan{}, err
+	}
 	p := planner{req: req, latest: make(map[string]Revision, len(latest))}
 	if err := p.load(migrations, latest); err != nil {
 		return Plan{}, err
@@ -163,6 +166,18 @@ type planner struct {
 	fresh, untried bool
 	// cover is the ID of the baseline or snapshot that stands for all before.
 	cover string
+}
+
+// checkSteps refuses a step that is nil.
+func checkSteps(migrations []Migration) error {
+	for _, m := range migrations {
+		for _, d := range []Direction{Up, Down} {
+			if i := slices.Index(m.Steps(d), nil); i >= 0 {
+				return requestErrorf("step %d of %s on the way %s is nil", i+1, cmp.Or(m.ID(), "a migration"), d)
+			}
+		}
+	}
+	return nil
 }
 
 func (p *planner) load(migrations []Migration, latest []Revision) error {

@@ -68,13 +68,6 @@ type Progress struct {
 // Plan reads the history and returns what Run would do, without doing any of
 // it. A migration with a step that is nil is a [*RequestError].
 func (r *Runner) Plan(ctx context.Context, req Request) (Plan, error) {
-	for _, m := range r.Migrations {
-		for _, d := range []Direction{Up, Down} {
-			if i := slices.IndexFunc(m.Steps(d), func(s Step) bool { return s == nil }); i >= 0 {
-				return Plan{}, requestErrorf("step %d of %s on the way %s is nil", i+1, cmp.Or(m.ID(), "a migration"), d)
-			}
-		}
-	}
 	latest, err := r.Store.Latest(ctx)
 	if err != nil {
 		return Plan{}, fmt.Errorf("read the history: %w", err)

@@ -223,20 +223,21 @@ func (a *app) appliedFiles(e aurora.Execution, err error, review reviewer) []*re
 		} else if r.State != aurora.Completed {
 			continue
 		}
-		files = append(files, a.failed(appliedFile(it, r, failure, review), failure, text))
+		files = append(files, failed(appliedFile(it, r, failure, review), failure, text))
 	}
 	if step != nil && !seen {
 		if it, ok := items[step.Version]; ok {
 			now := a.now()
-			files = append(files, a.failed(appliedFile(it, aurora.Revision{StartedAt: now, FinishedAt: now}, step, review), step, text))
+			files = append(files, failed(appliedFile(it, aurora.Revision{StartedAt: now, FinishedAt: now}, step, review), step, text))
 		}
 	}
+	a.secrets.hideFiles(files)
 	return files
 }
 
-func (a *app) failed(f *report.AppliedFile, step *aurora.StepError, text string) *report.AppliedFile {
+func failed(f *report.AppliedFile, step *aurora.StepError, text string) *report.AppliedFile {
 	if step != nil {
-		f.Error = &report.StmtError{Stmt: a.secrets.hide(sqlText(step.Step)), Text: text}
+		f.Error = &report.StmtError{Stmt: sqlText(step.Step), Text: text}
 	}
 	return f
 }
@@ -253,7 +254,7 @@ func (a *app) plannedFiles(plan aurora.Plan, review reviewer) ([]*report.Applied
 		for _, step := range review.refusals(it) {
 			text := a.errorText(step.Err)
 			if f.Error == nil {
-				f = a.failed(f, step, text)
+				f = failed(f, step, text)
 			}
 			index, ok := at[step.Index]
 			if !ok || len(f.Applied) == 0 {
@@ -266,6 +267,7 @@ func (a *app) plannedFiles(plan aurora.Plan, review reviewer) ([]*report.Applied
 		}
 		files = append(files, f)
 	}
+	a.secrets.hideFiles(files)
 	return files, review.refused(plan.Items, first)
 }
 

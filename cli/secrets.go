@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/aurora-migrate/aurora"
+	"github.com/aurora-migrate/aurora/cli/internal/report"
 	"github.com/aurora-migrate/aurora/internal/config"
 )
 
@@ -101,6 +102,24 @@ func (s *secrets) hideRevision(r aurora.Revision) aurora.Revision {
 	}
 	r.Holder, r.Checkpoint = s.hideHolder(r.Holder), s.hideJSON(r.Checkpoint)
 	return r
+}
+
+// hideFiles takes the secrets out of statements.
+func (s *secrets) hideFiles(files []*report.AppliedFile) {
+	for _, f := range files {
+		for i := range f.Applied {
+			f.Applied[i] = s.hide(f.Applied[i])
+		}
+		for _, w := range f.Rewrites {
+			w.Stmt, w.Sent = s.hide(w.Stmt), s.hide(w.Sent)
+		}
+		for _, r := range f.Refused {
+			r.Stmt = s.hide(r.Stmt)
+		}
+		if f.Error != nil {
+			f.Error.Stmt = s.hide(f.Error.Stmt)
+		}
+	}
 }
 
 // hideJSON returns JSON without secrets: itself, if it has none. What is no JSON

@@ -86,6 +86,8 @@ func mayList(typ ast.Expr) bool {
 		return !ok || !builtin[elem.Name]
 	case *ast.Ident: // perhaps declared as such a slice
 		return !builtin[t.Name]
+	case *ast.SelectorExpr:
+		return t.Sel.Name != "FS"
 	}
 	return false
 }
