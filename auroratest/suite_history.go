@@ -103,26 +103,9 @@ func addAttempts(t *testing.T, s aurora.Store, from, to int) []aurora.Revision {
 // attemptPages reads all pages of a size from a cursor on.
 func attemptPages(t *testing.T, h aurora.History, cursor string, limit int) []aurora.Revision {
 	t.Helper()
-	var all []aurora.Revision
-	for range 1000 {
-		page, next, err := h.Revisions(t.Context(), "1", cursor, limit)
-		if err != nil {
-			t.Fatalf("Revisions(%q, %d): %v", cursor, limit, err)
-		}
-		if len(page) > limit {
-			t.Fatalf("a page of %d has %d attempts", limit, len(page))
-		}
-		all = append(all, page...)
-		if next == "" {
-			return all
-		}
-		if len(page) == 0 || next == cursor {
-			t.Fatalf("the cursor %q leads nowhere: %d attempts, then %q", cursor, len(page), next)
-		}
-		cursor = next
-	}
-	t.Fatal("the pages have no end")
-	return nil
+	return allPages(t, "attempts", cursor, limit, func(cursor string) ([]aurora.Revision, string, error) {
+		return h.Revisions(t.Context(), "1", cursor, limit)
+	})
 }
 
 func testRevisionPages(t *testing.T, handle func(string) aurora.Store) {
@@ -231,26 +214,9 @@ func checkExecutions(t *testing.T, want, got []aurora.Execution) {
 // pages reads all pages of a size from a cursor on.
 func pages(t *testing.T, h aurora.History, cursor string, limit int) []aurora.Execution {
 	t.Helper()
-	var all []aurora.Execution
-	for range 1000 {
-		page, next, err := h.Executions(t.Context(), cursor, limit)
-		if err != nil {
-			t.Fatalf("Executions(%q, %d): %v", cursor, limit, err)
-		}
-		if len(page) > limit {
-			t.Fatalf("a page of %d has %d executions", limit, len(page))
-		}
-		all = append(all, page...)
-		if next == "" {
-			return all
-		}
-		if len(page) == 0 || next == cursor {
-			t.Fatalf("the cursor %q leads nowhere: %d executions, then %q", cursor, len(page), next)
-		}
-		cursor = next
-	}
-	t.Fatal("the pages have no end")
-	return nil
+	return allPages(t, "executions", cursor, limit, func(cursor string) ([]aurora.Execution, string, error) {
+		return h.Executions(t.Context(), cursor, limit)
+	})
 }
 
 func testExecutions(t *testing.T, handle func(string) aurora.Store) {
@@ -294,4 +260,29 @@ func testOddCursor(t *testing.T, handle func(string) aurora.Store) {
 			t.Errorf("cursor %q: %d attempts, next %q, and no error", cursor, len(page), next)
 		}
 	}
+}
+
+// allPages reads page after page from a cursor on, and checks that each leads on.
+func allPages[T any](t *testing.T, what, cursor string, limit int, read func(cursor string) ([]T, string, error)) []T {
+	t.Helper()
+	var all []T
+	for range 1000 {
+		page, next, err := read(cursor)
+		if err != nil {
+			t.Fatalf("%s behind %q, %d at a time: %v", what, cursor, limit, err)
+		}
+		if len(page) > limit {
+			t.Fatalf("a page of %d has %d %s", limit, len(page), what)
+		}
+		all = append(all, page...)
+		if next == "" {
+			return all
+		}
+		if len(page) == 0 || next == cursor {
+			t.Fatalf("the cursor %q leads nowhere: %d %s, then %q", cursor, len(page), what, next)
+		}
+		cursor = next
+	}
+	t.Fatal("the pages have no end")
+	return nil
 }
